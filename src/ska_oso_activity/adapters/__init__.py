@@ -1,0 +1,1 @@
+"""Adapters layer: how it is done; one file per outside thing."""

@@ -1,0 +1,131 @@
+"""The journal: a fact is written first and told second, in order, whatever the disk does (application layer)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ska_oso_activity.application.ports import History
+from ska_oso_activity.domain.errors import NoSpace
+
+_log = logging.getLogger(__name__)
+
+RETRY_INTERVAL = 0.5
+"""Seconds between attempts to write what the disk refused."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record as it is now, and the event that brought it here, if one did."""
+
+    record_id: int
+    record: Mapping[str, Any]
+    event: Mapping[str, Any] | None
+    finished: bool
+    durable: bool
+    tell: Callable[[], None]
+
+
+class Journal:
+    """Writes entries to the history and then tells them.
+
+    While the disk refuses, entries wait in order and are told once they are written: the
+    announcement of a fact waits for its record, never the other way round.
+
+    Args:
+        lock: the lock of the service that owns this journal; all calls are made while holding it.
+        on_health: called with the trouble when writing fails, with None when it works again.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        lock: threading.RLock,
+        on_health: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        self._history = history
+        self._lock = lock
+        self._on_health = on_health
+        self._waiting: deque[Entry] = deque()
+        self._timer: threading.Timer | None = None
+        self._closed = False
+        self._seq = history.last_seq()
+
+    @property
+    def epoch(self) -> str:
+        """Identity of the history."""
+        return self._history.epoch
+
+    @property
+    def next_seq(self) -> int:
+        """The seq that the next event takes."""
+        return self._seq + 1
+
+    def accept(self, entry: Entry) -> None:
+        """Write the first entry of something new, synced, or refuse it.
+
+        Raises:
+            NoSpace: the disk takes no record; nothing was created and no seq used.
+        """
+        if self._waiting:
+            raise NoSpace(
+                "the disk takes no records now, so nothing new is accepted; "
+                "free space or repair the state directory, then ask again"
+            )
+        try:
+            self._write(entry)
+        except OSError as error:
+            raise NoSpace(
+                f"the request could not be written to disk ({error}), so it is not accepted; "
+                "free space or repair the state directory, then ask again"
+            ) from error
+        self._seq += entry.event is not None
+        entry.tell()
+
+    def append(self, entry: Entry) -> None:
+        """Write an entry and tell it; if the disk refuses, as soon as it no longer does."""
+        self._seq += entry.event is not None
+        self._waiting.append(entry)
+        if len(self._waiting) == 1:
+            self._drain()
+
+    def close(self) -> None:
+        """Stop trying."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _write(self, entry: Entry) -> None:
+        event = None if entry.event is None else (int(entry.event["seq"]), entry.event)
+        self._history.append(
+            entry.record_id,
+            entry.record,
+            event,
+            finished=entry.finished,
+            durable=entry.durable,
+        )
+
+    def _drain(self) -> None:
+        while self._waiting and not self._closed:
+            try:
+                self._write(self._waiting[0])
+            except OSError as error:
+                self._on_health(f"history cannot be written: {error}")
+                _log.error("%s; %d facts wait to be told", error, len(self._waiting))
+                self._timer = threading.Timer(RETRY_INTERVAL, self._retry)
+                self._timer.daemon = True
+                self._timer.start()
+                return
+            entry = self._waiting.popleft()
+            if self._timer is not None and not self._waiting:
+                self._timer = None
+                self._on_health(None)
+            entry.tell()
+
+    def _retry(self) -> None:
+        with self._lock:
+            self._drain()

@@ -1,0 +1,1 @@
+"""Devices layer: the face we show Tango."""

@@ -1,0 +1,1 @@
+"""Domain layer: what an operator would say aloud. Needs only Python."""
