@@ -73,12 +73,7 @@ class SqliteHistory:
         try:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=NORMAL")
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version > _FORMAT:
-                raise sqlite3.OperationalError(
-                    f"it was written by a newer release (format {version}, ours is {_FORMAT}): "
-                    "use that release, or another state directory"
-                )
+            _refuse_newer(database.execute("PRAGMA user_version").fetchone()[0])
             database.executescript(_SCHEMA)
             database.execute(f"PRAGMA user_version={_FORMAT}")
             database.execute("SELECT max(seq) FROM event").fetchone()
@@ -220,6 +215,14 @@ class SqliteHistory:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
+
+
+def _refuse_newer(version: int) -> None:
+    if version > _FORMAT:
+        raise sqlite3.OperationalError(
+            f"it was written by a newer release (format {version}, ours is {_FORMAT}): "
+            "use that release, or another state directory"
+        )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""The journal: a fact is written first and told second, in order, whatever the disk does (application layer)."""
+"""The journal: a fact is written first and told second, in order, whatever the disk does.
+
+Application layer.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the application needs from others; each port has its adapter in `adapters` (application layer)."""
+"""What the application needs from others; each port has its adapter in `adapters`.
+
+Application layer.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,16 @@ from typing import Any, Protocol
 from ska_oso_activity.domain.arguments import ProcedureInput
 from ska_oso_activity.domain.errors import Reason
 from ska_oso_activity.domain.procedure import (
+    BlockContent,
     PrepareProcessCommand,
     StartProcessCommand,
     StopProcessCommand,
 )
-from ska_oso_activity.domain.scheduling_block import BlockReference
+from ska_oso_activity.domain.scheduling_block import (
+    BlockActivity,
+    BlockReference,
+    SchedulingBlock,
+)
 from ska_oso_activity.domain.script import GitScript, Script
 
 # --- The archive -----------------------------------------------------------------------------
@@ -69,6 +77,30 @@ class Archive(Protocol):
 
     def check(self) -> None:
         """Raise OdaUnavailable with the reason if the archive cannot be used now."""
+
+
+class BlockReader(Protocol):
+    """Reads the project data model (PDM) as far as an activity needs it."""
+
+    def read_scheduling_block(
+        self, fetched: FetchedBlock, reference: BlockReference
+    ) -> SchedulingBlock:
+        """The block in a text.
+
+        Raises:
+            SchedulingBlockInvalid: it is not one, or not the one that was asked for.
+        """
+
+    def find_activity(self, block: SchedulingBlock, name: str) -> BlockActivity:
+        """One activity of a block.
+
+        Raises:
+            ActivityNotFound: the block has no such activity.
+            SchedulingBlockInvalid: it has, and it cannot be read.
+        """
+
+    def describe(self, block: SchedulingBlock) -> dict[str, Any]:
+        """What can be run in a block, as DescribeSchedulingBlock tells it."""
 
 
 # --- History on disk -------------------------------------------------------------------------
@@ -241,6 +273,34 @@ class GitRepositories(Protocol):
         """Clone or find the commit; see `ScriptSource.locate`."""
 
 
+class ScriptInspector(Protocol):
+    """Looks into a script without executing anything of it."""
+
+    def __call__(
+        self,
+        path: Path,
+        *,
+        init_args: ProcedureInput,
+        main_args: ProcedureInput | None,
+        subarray_id: int | None,
+    ) -> list[dict[str, str]]:
+        """Findings `{"code", "message"}`; none: it compiles, and the arguments fit."""
+
+
+class BlockFiles(Protocol):
+    """The Scheduling Blocks that scripts are given, as files on the executor's host."""
+
+    def write(self, block: BlockContent) -> Path:
+        """Write a block for a script, byte for byte; returns its path.
+
+        Raises:
+            EnvironmentFailed: the directory is not ours, or cannot be written.
+        """
+
+    def remove(self, path: str) -> None:
+        """Remove a block's file, if it is there."""
+
+
 @dataclass(frozen=True)
 class ProcessSpec:
     """Everything the script host needs to run one script."""
@@ -292,7 +352,7 @@ class ScriptHost(Protocol):
     def read_output(
         self, procedure_id: int, offset: int, limit: int
     ) -> tuple[list[dict[str, Any]], int, int]:
-        """Lines of output from `offset`: (lines, next offset, lines dropped before the oldest kept)."""
+        """Lines of output from `offset`: lines, next offset, how many were dropped before them."""
 
     def output_tail(self, procedure_id: int, lines: int = 50) -> list[dict[str, Any]]:
         """The last lines of output."""
@@ -335,5 +395,10 @@ class Publisher(Protocol):
     def publish(self, pushes: Iterable[tuple[str, Any]], *, seq: int | None = None) -> None:
         """Push attribute values one after the other; `seq` is noted as told once they are."""
 
-    def refresh(self, view: str, make: Callable[[], Any]) -> None:
-        """Push a view soon: at most 10 a second, the last one always."""
+    def refresh(self, view: str, make: Callable[[], Any], *, key: object = None) -> None:
+        """Push a view soon: at most 10 a second, the last one always.
+
+        Args:
+            make: called, without any lock held, when the view is due; None: there is nothing new.
+            key: tells apart what one attribute shows in turn, such as the output of two scripts.
+        """

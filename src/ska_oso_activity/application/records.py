@@ -1,4 +1,7 @@
-"""Activities and procedures as JSON: their records on disk and their summaries for clients (application layer)."""
+"""Activities and procedures as JSON: their records on disk and their summaries for clients.
+
+Application layer.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ska_oso_activity.domain.activity import Activity, ActivityState
+from ska_oso_activity.domain.activity import Activity, ActivityState, Delivery
 from ska_oso_activity.domain.arguments import functions_to_json, read_function_arguments
 from ska_oso_activity.domain.errors import Reason
 from ska_oso_activity.domain.procedure import Procedure, ProcedureState
@@ -71,6 +74,7 @@ def activity_record(activity: Activity) -> dict[str, Any]:
     record = dict(vars(activity))
     record["state"] = activity.state.name
     record["reason"] = None if activity.reason is None else activity.reason.value
+    record["delivery"] = activity.delivery.value
     record["script_args"] = functions_to_json(activity.script_args)
     record["runtime_args"] = functions_to_json(activity.runtime_args)
     record["activity_states"] = [list(pair) for pair in activity.activity_states]
@@ -84,6 +88,7 @@ def read_activity(record: Mapping[str, Any]) -> Activity:
     given = {key: value for key, value in record.items() if key in known}
     given["state"] = ActivityState[given["state"]]
     given["reason"] = None if given.get("reason") is None else Reason(given["reason"])
+    given["delivery"] = Delivery(given.get("delivery", Delivery.NONE))
     given["activity_states"] = [(state, time) for state, time in given["activity_states"]]
     for key in ("script_args", "runtime_args"):
         given[key] = read_function_arguments(given.get(key), key)

@@ -1,10 +1,13 @@
-"""Activities: their states, the table of transitions, and the facts told about them (domain layer)."""
+"""Activities: their states, the table of transitions, and the facts told about them.
+
+Domain layer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
 from typing import Any
 
 from ska_oso_activity.domain.arguments import FunctionArguments
@@ -46,6 +49,19 @@ TRANSITIONS: Mapping[ActivityState, frozenset[ActivityState]] = {
     _S.STOPPED: frozenset(),
 }
 """The state machine: from a state to those that may follow it."""
+
+
+ABORT_ENDED = frozenset({"COMPLETE", "FAILED", "STOPPED"})
+"""States of an abort script's procedure after which the lane is free again."""
+
+
+class Delivery(str, Enum):
+    """How far the command that makes an activity's process has come."""
+
+    NONE = "NONE"  # nothing was sent: a stop needs nobody's help
+    SENDING = "SENDING"  # it is being tried; a failed attempt delivered nothing
+    UNCERTAIN = "UNCERTAIN"  # it was sent and not answered
+    DELIVERED = "DELIVERED"  # the executor has it
 
 
 @dataclass(frozen=True)
@@ -116,16 +132,19 @@ class Activity:
     telescope: str | None = None
     execution_id: str | None = None
     """The `request_id` under which PrepareProcess was or is being sent; None before."""
+    delivery: Delivery = Delivery.NONE
     runtime_args: FunctionArguments = field(default_factory=dict)
     """The request's own arguments, as the SBI records them."""
     start_requested: bool = False
     """main is to run (not `prepare_only`, or StartActivity was accepted)."""
-    start_sent: bool = False
-    """StartProcess was or is being sent: never sent again (at most once)."""
     sbi_settled: bool = False
     """The SBI exists, or none is due."""
+    failing: dict[str, str] | None = None
+    """Reason and error of a failure that waits for the script's process to be gone."""
     stop_requested: bool = False
     run_abort: bool = False
+    abort_skipped: str | None = None
+    """Why no abort script follows the stop, where one was asked for."""
     was_ready: bool = False
     """READY was reached: from then on a stop may run the abort script."""
 
@@ -188,15 +207,3 @@ class Activity:
             reason=None if reason is None else reason.value,
             message=message,
         )
-
-    def copy(self) -> Activity:
-        """A shallow copy, to try a change on."""
-        return replace(
-            self,
-            command_ids=list(self.command_ids),
-            activity_states=list(self.activity_states),
-        )
-
-
-ABORT_ENDED = frozenset({"COMPLETE", "FAILED", "STOPPED"})
-"""States of an abort script's procedure after which the lane is free again."""

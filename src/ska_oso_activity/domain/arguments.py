@@ -26,7 +26,7 @@ class ProcedureInput:
         return bool(self.args or self.kwargs)
 
     def over(self, below: ProcedureInput) -> ProcedureInput:
-        """These arguments laid over `below`: kwargs key by key, args replaced where there are any."""
+        """These arguments laid over `below`: kwargs key by key, args replaced if there are any."""
         return ProcedureInput(self.args or below.args, {**below.kwargs, **self.kwargs})
 
     def with_kwarg(self, name: str, value: Any) -> ProcedureInput:
@@ -77,9 +77,7 @@ def read_function_arguments(value: Any, where: str) -> FunctionArguments:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise InvalidRequest(
-            f"{where} must be an object of init, main or run, not {value!r:.80}"
-        )
+        raise InvalidRequest(f"{where} must be an object of init, main or run, not {value!r:.80}")
     unknown = [name for name in value if name not in FUNCTIONS]
     if unknown:
         raise InvalidRequest(

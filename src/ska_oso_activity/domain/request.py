@@ -1,4 +1,7 @@
-"""The requests clients make, as values, and the checks that refuse bad ones at once (domain layer)."""
+"""The requests clients make, as values, and the checks that refuse bad ones at once.
+
+Domain layer.
+"""
 
 from __future__ import annotations
 

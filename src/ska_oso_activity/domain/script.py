@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class InlineScript:
         return {"kind": self.kind, "content": self.content}
 
 
-Script = Union[FileSystemScript, GitScript, InlineScript]
+Script: TypeAlias = FileSystemScript | GitScript | InlineScript
 
 FUNCTIONS = ("init", "main", "run")
 """The functions of a script that arguments can be given for."""

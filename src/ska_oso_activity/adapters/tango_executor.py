@@ -1,0 +1,365 @@
+"""A ScriptExecution device, as ActivityDevice sees it (adapters layer; port `Executor`).
+
+Commands go out as Tango commands. What happens over there comes in as change events, which one
+thread hands on in the order of their `seq`: gaps are filled by EventsSince, repeats are dropped.
+The same thread looks after the contact: it notices silence within a second, and a restart of the
+server within half a second, and then subscribes anew at once (left to itself, cppTango takes 8 to
+10 s).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tango
+
+from ska_oso_activity.application.ports import ExecutorListener
+from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.errors import (
+    ActivityError,
+    ExecutorUnavailable,
+    ExecutorUncertain,
+    NoCapacity,
+    NotOnline,
+    Reason,
+    ScriptNotAllowed,
+    ScriptNotFound,
+    UnknownActivity,
+    WrongState,
+)
+from ska_oso_activity.domain.procedure import (
+    PrepareProcessCommand,
+    StartProcessCommand,
+    StopProcessCommand,
+)
+from ska_oso_activity.domain.procedure_request import (
+    prepare_to_json,
+    start_to_json,
+    stop_to_json,
+)
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT = 0.4
+"""Seconds between two looks at an executor that says nothing."""
+SILENCE = 1.0
+"""Seconds without an answer after which an executor counts as lost."""
+RECONNECT_PAUSE = 0.1
+"""Seconds between tries to make contact."""
+COMMAND_TIMEOUT_MS = 3000
+
+_REFUSALS: dict[Reason, type[ActivityError]] = {
+    error.reason: error
+    for error in (
+        NoCapacity,
+        NotOnline,
+        ScriptNotAllowed,
+        ScriptNotFound,
+        UnknownActivity,
+        WrongState,
+    )
+}
+_NOT_DELIVERED = frozenset(
+    {
+        "API_CantConnectToDevice",
+        "API_CantConnectToDatabase",
+        "API_DatabaseException",
+        "API_DeviceNotExported",
+        "API_DeviceNotDefined",
+        "API_ServerNotRunning",
+        "API_CommandNotAllowed",
+        "API_CommandNotFound",
+        "DB_DeviceNotDefined",
+    }
+)
+"""Tango's reasons for which a command has certainly not reached the device."""
+
+
+class TangoExecutor:
+    """Talks to one ScriptExecution device.
+
+    Args:
+        name: the device.
+        listener: told what happens there, from one thread.
+        cursor: where the last life of ours had come to, as `epoch seq`; None for a first contact.
+        on_cursor: told where we have come to.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        listener: ExecutorListener,
+        cursor: str | None = None,
+        on_cursor: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.name = name
+        self._listener = listener
+        self._on_cursor = on_cursor
+        epoch, _, seq = (cursor or "").partition(" ")
+        self._epoch: str | None = epoch or None
+        self._seq = int(seq) if seq.isdigit() else 0
+        self._proxy: tango.DeviceProxy | None = None
+        self._pulse: tango.DeviceProxy | None = None
+        self._proxy_lock = threading.Lock()
+        self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._subscriptions: list[int] = []
+        self._checks: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
+        self._server_started: str | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=f"follow-{name}", daemon=True)
+
+    # --- Commands ----------------------------------------------------------------------------
+
+    def prepare(self, command: PrepareProcessCommand) -> dict[str, Any]:
+        """See `Executor.prepare`."""
+        return self._json_command("PrepareProcess", prepare_to_json(command))
+
+    def start(self, command: StartProcessCommand) -> dict[str, Any]:
+        """See `Executor.start`."""
+        return self._json_command("StartProcess", start_to_json(command))
+
+    def stop(self, command: StopProcessCommand) -> dict[str, Any]:
+        """See `Executor.stop`."""
+        return self._json_command("StopProcess", stop_to_json(command))
+
+    def get(self, procedure_id: int) -> dict[str, Any]:
+        """See `Executor.get`."""
+        reply: dict[str, Any] = json.loads(self._command("GetProcess", procedure_id))
+        return reply
+
+    def events_since(self, seq: int) -> list[dict[str, Any]]:
+        """See `Executor.events_since`."""
+        reply: list[dict[str, Any]] = json.loads(self._command("EventsSince", seq))
+        return reply
+
+    def check(self, command: PrepareProcessCommand, timeout: float) -> list[dict[str, str]]:
+        """See `Executor.check`."""
+        asked = {**prepare_to_json(command), "request_id": command.request_id or "check"}
+        check_id = str(self._json_command("CheckProcess", asked)["check_id"])
+        answers = self._checks.setdefault(check_id, queue.SimpleQueue())
+        try:
+            deadline = time.monotonic() + timeout
+            # The answer comes as an event; should that be lost, or have come before we listened,
+            # asking now and then finds it.
+            while (left := deadline - time.monotonic()) > 0:
+                outcome = json.loads(self._command("GetCheck", check_id))
+                if outcome["valid"] is None:
+                    with contextlib.suppress(queue.Empty):
+                        outcome = answers.get(timeout=min(left, SILENCE))
+                if outcome["valid"] is not None:
+                    return list(outcome["findings"])
+        finally:
+            self._checks.pop(check_id, None)
+        raise ActivityError(
+            f"{self.name} has not finished checking the script within {timeout:g} s",
+            reason=Reason.TIMEOUT,
+        )
+
+    def _json_command(self, name: str, argument: dict[str, Any]) -> dict[str, Any]:
+        reply: dict[str, Any] = json.loads(self._command(name, strict_json.dumps(argument)))
+        return reply
+
+    def _command(self, name: str, argument: Any) -> Any:
+        with self._translated(name):
+            with self._proxy_lock:
+                if self._proxy is None:
+                    self._proxy = self._connect(COMMAND_TIMEOUT_MS)
+                proxy = self._proxy
+            return proxy.command_inout(name, argument)
+
+    def _connect(self, timeout_ms: int) -> tango.DeviceProxy:
+        proxy = tango.DeviceProxy(self.name)
+        proxy.set_timeout_millis(timeout_ms)
+        return proxy
+
+    @contextlib.contextmanager
+    def _translated(self, name: str) -> Iterator[None]:
+        """Tango's errors as ours: a refusal, not delivered, or not known to be delivered."""
+        try:
+            yield
+        except tango.DevFailed as failure:
+            reason, text = failure.args[0].reason, failure.args[0].desc
+            if reason in Reason.__members__:
+                code = Reason(reason)
+                raise _REFUSALS.get(code, ActivityError)(text, reason=code) from failure
+            what = f"{name} to {self.name}: {text}"
+            if any(error.reason in _NOT_DELIVERED for error in failure.args):
+                raise ExecutorUnavailable(what) from failure
+            raise ExecutorUncertain(what) from failure
+
+    # --- Following ---------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Begin to follow the executor."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following."""
+        self._closing.set()
+        self._inbox.put(("wake", None))
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(timeout=3.0)
+
+    def _follow(self) -> None:
+        last_answer = time.monotonic()
+        lost = False
+        connected = False
+        looked = 0.0
+        while not self._closing.is_set():
+            try:
+                if not connected:
+                    self._make_contact()
+                    connected, lost = True, False
+                elif time.monotonic() - looked >= HEARTBEAT:
+                    self._look()
+                last_answer = looked = time.monotonic()
+                self._take(timeout=HEARTBEAT)
+                continue
+            except ExecutorUnavailable as error:
+                if connected or not lost:
+                    _log.info("%s: %s", self.name, error)
+                connected = False
+            except Exception:
+                _log.exception("following %s", self.name)
+                connected = False
+            if not lost and time.monotonic() - last_answer >= SILENCE - RECONNECT_PAUSE:
+                lost = True
+                self._tell(lambda: self._listener.on_executor_lost(self.name))
+            self._closing.wait(RECONNECT_PAUSE)
+        self._unsubscribe()
+
+    def _make_contact(self) -> None:
+        """Subscribe (anew), catch up with what was missed, and say that the executor is there."""
+        with self._translated("contact"):
+            if self._pulse is None:
+                self._pulse = self._connect(int(SILENCE * 1000))
+            started = _read(self._pulse, "serverStartedAt")
+            self._unsubscribe()
+            self._subscribe(self._pulse)
+            self._server_started = started
+            self._catch_up()
+        self._tell(lambda: self._listener.on_executor_back(self.name))
+
+    def _look(self) -> None:
+        """See that the executor is there, is the same one, and has told us everything."""
+        with self._translated("heartbeat"):
+            pulse = self._pulse
+            if pulse is None:
+                raise ExecutorUnavailable(f"{self.name} was never reached")
+            if _read(pulse, "serverStartedAt") != self._server_started:
+                raise ExecutorUnavailable(f"{self.name} was restarted")
+            self._catch_up()
+
+    def _subscribe(self, proxy: tango.DeviceProxy) -> None:
+        for attribute in ("procedureEvent", "scriptProgress", "scriptMessage", "processCheck"):
+            self._subscriptions.append(
+                proxy.subscribe_event(
+                    attribute,
+                    tango.EventType.CHANGE_EVENT,
+                    lambda event, name=attribute: self._on_event(name, event),
+                )
+            )
+
+    def _unsubscribe(self) -> None:
+        for subscription in self._subscriptions:
+            with contextlib.suppress(tango.DevFailed, KeyError):
+                if self._pulse is not None:
+                    self._pulse.unsubscribe_event(subscription)
+        self._subscriptions.clear()
+
+    def _on_event(self, name: str, event: tango.EventData) -> None:
+        """Called by Tango's thread: hand over and return."""
+        if event.err:
+            self._inbox.put(("wake", None))
+        elif event.attr_value is not None and event.attr_value.value:
+            self._inbox.put((name, event.attr_value.value))
+
+    def _take(self, timeout: float) -> None:
+        """Handle what has come; returns when nothing has for `timeout` seconds, or for a look."""
+        until = time.monotonic() + timeout
+        while not self._closing.is_set() and (left := until - time.monotonic()) > 0:
+            try:
+                name, text = self._inbox.get(timeout=left)
+            except queue.Empty:
+                return
+            if name == "wake":
+                return
+            self._handle(name, json.loads(text))
+
+    def _handle(self, name: str, value: dict[str, Any]) -> None:
+        if name == "procedureEvent":
+            self._on_procedure_event(value)
+        elif name == "scriptProgress":
+            self._tell(lambda: self._listener.on_script_progress(self.name, value))
+        elif name == "scriptMessage":
+            self._tell(lambda: self._listener.on_script_message(self.name, value))
+        elif value["check_id"] in self._checks:
+            self._checks[value["check_id"]].put(value)
+
+    def _on_procedure_event(self, event: dict[str, Any]) -> None:
+        if event["epoch"] != self._epoch or event["seq"] > self._seq + 1:
+            self._catch_up()
+        if event["epoch"] == self._epoch and event["seq"] == self._seq + 1:
+            self._hand_on(event)
+
+    def _catch_up(self) -> None:
+        """Get the events that were missed, and hand them on."""
+        if self._epoch is None and not self._adopt_epoch():
+            return
+        events = self.events_since(self._seq)
+        if not events and self._seq > 0:
+            # Nothing new, or a history that began anew and is shorter than ours was.
+            self._check_epoch()
+        for event in events:
+            if event["epoch"] != self._epoch:
+                self._epoch, self._seq = event["epoch"], 0
+                for again in self.events_since(0):
+                    self._hand_on(again)
+                return
+            if event["seq"] > self._seq:
+                self._hand_on(event)
+
+    def _adopt_epoch(self) -> bool:
+        """At a first contact: begin where the executor is now; False if it has no history yet."""
+        events = self.events_since(0)
+        if not events:
+            return False
+        self._epoch, self._seq = events[0]["epoch"], events[0]["seq"] - 1
+        return True
+
+    def _check_epoch(self) -> None:
+        newest = self._newest_event()
+        if newest is not None and newest["epoch"] != self._epoch:
+            self._epoch, self._seq = newest["epoch"], 0
+            for event in self.events_since(0):
+                self._hand_on(event)
+
+    def _newest_event(self) -> dict[str, Any] | None:
+        if self._pulse is None:
+            return None
+        text = _read(self._pulse, "procedureEvent")
+        return json.loads(text) if text else None
+
+    def _hand_on(self, event: dict[str, Any]) -> None:
+        self._seq = event["seq"]
+        self._tell(lambda: self._listener.on_procedure_event(self.name, event))
+        self._on_cursor(f"{self._epoch} {self._seq}")
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        """A listener that fails must not end the following."""
+        try:
+            tell()
+        except Exception:
+            _log.exception("handling news of %s", self.name)
+
+
+def _read(proxy: tango.DeviceProxy, attribute: str) -> str:
+    """The value of an attribute; PyTango adds `value` in a way that its types do not show."""
+    return str(proxy.read_attribute(attribute).value)  # type: ignore[attr-defined]

@@ -1,0 +1,211 @@
+"""The register of activities: the one place where they are created and changed.
+
+Application layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ska_oso_activity.application.ports import History, Publisher
+from ska_oso_activity.application.records import (
+    activity_record,
+    activity_short,
+    activity_summary,
+    read_activity,
+)
+from ska_oso_activity.application.register import Register
+from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.activity import Activity, ActivityEvent, ActivityState
+from ska_oso_activity.domain.arguments import LAST_SUBARRAY
+from ska_oso_activity.domain.errors import Reason, UnknownActivity
+from ska_oso_activity.domain.procedure import abort_request_id
+from ska_oso_activity.domain.times import utc_now
+
+
+class ActivityRegister(Register[Activity]):
+    """All activities of one ActivityDevice."""
+
+    view_name = "activities"
+
+    def __init__(
+        self,
+        history: History,
+        publisher: Publisher,
+        on_disk_health: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        super().__init__(history, publisher, on_disk_health)
+        self._of_request: dict[str, str] = {}
+        self._of_command: dict[str, int] = {}
+        self._of_execution: dict[str, int] = {}
+        self._subarray_states = [ActivityState.NONE] * LAST_SUBARRAY
+        self._subarray_ids = [0] * LAST_SUBARRAY
+        self._last_changed = 0
+
+    # --- Creating and changing ---------------------------------------------------------------
+
+    def create(self, activity_of: Callable[[int], Activity]) -> Activity:
+        """Take in a new activity: REQUESTED, and on disk when this returns.
+
+        Args:
+            activity_of: makes the activity, given its id.
+
+        Raises:
+            NoSpace: the disk takes no record; nothing was created and no id used.
+        """
+        with self.lock:
+            activity = activity_of(self._next_id)
+            event = self._transition(activity, ActivityState.REQUESTED)
+            self._accept(activity, asdict(event))
+            return activity
+
+    def change(
+        self,
+        activity: Activity,
+        state: ActivityState,
+        *,
+        reason: Reason | None = None,
+        message: str = "",
+    ) -> None:
+        """Move an activity to another state: recorded, then told.
+
+        Raises:
+            StateMachineError: the table has no such transition.
+        """
+        with self.lock:
+            if state is ActivityState.RUNNING:
+                activity.progress = 0.0
+            elif state is ActivityState.SUCCEEDED:
+                activity.progress = 100.0
+            event = self._transition(activity, state, reason=reason, message=message)
+            self._append(activity, asdict(event), durable=activity.finished)
+
+    def report(self, activity: Activity) -> None:
+        """Tell progress and message, which are kept with the next record."""
+        with self.lock:
+            short = self._short[activity.activity_id]
+            short["progress"], short["message"] = activity.progress, activity.message
+            if activity.activity_id == self._last_changed:
+                self._publisher.publish(_reported(short))
+            self.refresh_view()
+
+    def _transition(
+        self,
+        activity: Activity,
+        state: ActivityState,
+        *,
+        reason: Reason | None = None,
+        message: str = "",
+    ) -> ActivityEvent:
+        return activity.change_state(
+            state,
+            epoch=self._journal.epoch,
+            seq=self._journal.next_seq,
+            time=utc_now(),
+            reason=reason,
+            message=message,
+        )
+
+    # --- What is told ------------------------------------------------------------------------
+
+    def _event_pushes(self, event: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        self._last_changed = event["activity_id"]
+        return [
+            ("activityId", event["activity_id"]),
+            ("activityState", ActivityState[event["state"]]),
+            ("activityEvent", strict_json.dumps(event)),
+        ]
+
+    def _other_pushes(self, key: int | None) -> list[tuple[str, Any]]:
+        return [
+            ("subarrayActivityState", list(self._subarray_states)),
+            ("subarrayActivityId", list(self._subarray_ids)),
+            *([] if key is None else _reported(self._short[key])),
+            ("activeActivities", sum(not each.finished for each in self._live.values())),
+        ]
+
+    # --- Looking up --------------------------------------------------------------------------
+
+    def of_execution(self, request_id: str) -> Activity | None:
+        """The live activity whose script, or whose abort script, runs under that request id."""
+        activity_id = self._of_execution.get(request_id)
+        return None if activity_id is None else self._live.get(activity_id)
+
+    def command_of_request(self, request_id: str) -> str | None:
+        """The command id that a client's `request_id` was answered with."""
+        return self._of_request.get(request_id)
+
+    def lane_holder(self, subarray_id: int) -> Activity | None:
+        """The activity that holds a subarray."""
+        for activity in self._live.values():
+            if activity.holds_lane and activity.subarray_id == subarray_id:
+                return activity
+        return None
+
+    def summary(self, name: str) -> dict[str, Any]:
+        """What GetActivity gives.
+
+        Args:
+            name: an activity id, or any of its command ids.
+
+        Raises:
+            UnknownActivity: there is none.
+        """
+        activity_id = self._of_command.get(name)
+        if activity_id is None and name.isascii() and name.isdigit() and len(name) < 19:
+            activity_id = int(name)
+        record = None if activity_id is None else self.record_of(activity_id)
+        if record is None:
+            raise UnknownActivity(
+                f"no activity is known by {name!r:.80}: {self.known()}; "
+                "give an activity id or a command id of one"
+            )
+        return activity_summary(record)
+
+    # --- Hooks of Register -------------------------------------------------------------------
+
+    def _key(self, entity: Activity) -> int:
+        return entity.activity_id
+
+    def _read(self, record: Mapping[str, Any]) -> Activity:
+        return read_activity(record)
+
+    def _record(self, entity: Activity) -> dict[str, Any]:
+        return activity_record(entity)
+
+    def _shorten(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        return activity_short(record)
+
+    def _is_over(self, entity: Activity) -> bool:
+        return entity.finished and not entity.abort_pending
+
+    def _index(self, entity: Activity, state: str) -> None:
+        key = entity.activity_id
+        for command_id in entity.command_ids:
+            self._of_command[command_id] = key
+        if entity.request_id is not None:
+            self._of_request[entity.request_id] = entity.command_id
+        if entity.execution_id is not None and key in self._live:
+            self._of_execution[entity.execution_id] = key
+            self._of_execution[abort_request_id(entity.execution_id)] = key
+        if entity.subarray_id is not None:
+            index = entity.subarray_id - 1
+            if key >= self._subarray_ids[index]:
+                self._subarray_ids[index] = key
+                self._subarray_states[index] = ActivityState[state]
+
+    def _retired(self, entity: Activity) -> None:
+        if entity.execution_id is not None:
+            self._of_execution.pop(entity.execution_id, None)
+            self._of_execution.pop(abort_request_id(entity.execution_id), None)
+
+    def _forget(self, short: Mapping[str, Any]) -> None:
+        for command_id in short["command_ids"]:
+            self._of_command.pop(command_id, None)
+        self._of_request.pop(short["request_id"], None)
+
+
+def _reported(short: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [("activityProgress", short["progress"]), ("activityMessage", short["message"])]

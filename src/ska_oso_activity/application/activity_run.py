@@ -1,0 +1,520 @@
+"""ActivityRun: the steps of an accepted activity, from its block to the start of its main.
+
+Application layer. In order: fetch the Scheduling Block from the archive; find the activity; turn
+its PDM script into ours; combine the arguments; check all that can be checked; only then record
+and create things; send PrepareProcess; create the SBI while the script is being prepared; at READY
+send StartProcess. What the executor says of it on the way is in `activity_follow`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ska_oso_activity.application.activity_register import ActivityRegister
+from ska_oso_activity.application.command_tracker import CommandTracker
+from ska_oso_activity.application.executor_pool import ExecutorPool
+from ska_oso_activity.application.outcomes import Outcomes
+from ska_oso_activity.application.ports import (
+    Archive,
+    BlockReader,
+    Executor,
+    SchedulingBlockInstance,
+)
+from ska_oso_activity.application.workers import Workers
+from ska_oso_activity.domain.activity import Activity, ActivityState, Delivery
+from ska_oso_activity.domain.arguments import (
+    FunctionArguments,
+    ProcedureInput,
+    combine,
+    main_arguments,
+    on_subarray,
+    subarray_in,
+)
+from ska_oso_activity.domain.errors import (
+    ActivityError,
+    ExecutorUnavailable,
+    ExecutorUncertain,
+    Reason,
+    SchedulingBlockInvalid,
+    SubarrayBusy,
+    WrongState,
+)
+from ska_oso_activity.domain.procedure import (
+    BlockContent,
+    PrepareProcessCommand,
+    StartProcessCommand,
+    StopProcessCommand,
+)
+from ska_oso_activity.domain.request import ActivityCommand
+from ska_oso_activity.domain.scheduling_block import BlockReference, SchedulingBlock
+from ska_oso_activity.domain.script import GitScript, Script
+from ska_oso_activity.domain.times import utc_now
+
+_log = logging.getLogger(__name__)
+
+DELIVERY_TIME = 5.0
+"""Seconds for which an undeliverable PrepareProcess is tried."""
+RETRY_PAUSE = 0.1
+"""Seconds between tries."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run: everything that the block and the request say together."""
+
+    block: SchedulingBlock
+    script: Script
+    arguments: FunctionArguments
+    subarray_id: int | None
+
+    def command(self, request_id: str, labels: dict[str, Any]) -> PrepareProcessCommand:
+        """The command that prepares it."""
+        return PrepareProcessCommand(
+            request_id=request_id,
+            script=self.script,
+            init_args=self.arguments.get("init", ProcedureInput()),
+            scheduling_block=BlockContent(
+                self.block.sbd_id, self.block.version, self.block.content
+            ),
+            subarray_id=self.subarray_id,
+            telescope=self.block.telescope,
+            labels=labels,
+            main_args=main_arguments(self.arguments),
+        )
+
+
+class Planner:
+    """Works out what a request means; changes nothing."""
+
+    def __init__(self, archive: Archive, blocks: BlockReader) -> None:
+        self._archive = archive
+        self._blocks = blocks
+
+    def block(self, reference: BlockReference) -> SchedulingBlock:
+        """Fetch and read a block.
+
+        Raises:
+            SchedulingBlockNotFound, SchedulingBlockInvalid, OdaUnavailable.
+        """
+        return self._blocks.read_scheduling_block(self._archive.fetch(reference), reference)
+
+    def describe(self, reference: BlockReference) -> dict[str, Any]:
+        """What can be run in a block; raises as `block` does."""
+        return self._blocks.describe(self.block(reference))
+
+    def plan(
+        self,
+        reference: BlockReference,
+        activity_name: str,
+        script_args: FunctionArguments,
+        *,
+        subarray_id: int | None,
+        create_env: bool,
+    ) -> Plan:
+        """What is to be run.
+
+        Args:
+            subarray_id: the lane as far as it is known; None: the block may name it.
+
+        Raises:
+            ActivityError: the block, the activity or the arguments are not as they must be.
+        """
+        block = self.block(reference)
+        found = self._blocks.find_activity(block, activity_name)
+        script = found.script
+        if create_env and isinstance(script, GitScript):
+            script = replace(script, create_env=True)
+        combined = combine(found.function_args, script_args)
+        if subarray_id is None:
+            try:
+                subarray_id = subarray_in(combined)
+            except ActivityError as error:
+                raise SchedulingBlockInvalid(f"activity {activity_name!r}: {error}") from error
+        return Plan(block, script, on_subarray(combined, subarray_id), subarray_id)
+
+    def plan_command(self, command: ActivityCommand, subarray_id: int | None) -> Plan:
+        """The same for a request that is only to be validated."""
+        return self.plan(
+            command.block,
+            command.activity_name,
+            command.script_args,
+            subarray_id=subarray_id,
+            create_env=command.create_env,
+        )
+
+
+class ActivityRun:
+    """Takes each activity through its steps, on threads of its own."""
+
+    def __init__(
+        self,
+        register: ActivityRegister,
+        outcomes: Outcomes,
+        tracker: CommandTracker,
+        executors: ExecutorPool,
+        planner: Planner,
+        archive: Archive,
+        workers: Workers,
+    ) -> None:
+        self._register = register
+        self._outcomes = outcomes
+        self._tracker = tracker
+        self._executors = executors
+        self._planner = planner
+        self._archive = archive
+        self._workers = workers
+        self._starting: set[int] = set()
+
+    # --- Preparing ---------------------------------------------------------------------------
+
+    def begin(self, activity_id: int) -> None:
+        """Take a new activity, or one found unprepared after a restart, through its steps."""
+        self._workers.submit(lambda: self._guarded(activity_id, self._prepare))
+
+    def _guarded(self, activity_id: int, step: Any) -> None:
+        """Run a step; a defect of ours ends the activity instead of leaving it in limbo."""
+        activity = self._register.find(activity_id)
+        if activity is None:
+            return
+        try:
+            step(activity)
+        except Exception as error:
+            _log.exception("activity %d", activity_id)
+            self.give_up(activity, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+
+    def _prepare(self, activity: Activity) -> None:
+        with self._register.lock:
+            if activity.state is ActivityState.REQUESTED:
+                self._outcomes.move(activity, ActivityState.PREPARING)
+            if activity.state is not ActivityState.PREPARING:
+                return
+            self._tracker.start(activity.command_id)
+        try:
+            plan = self._planner.plan(
+                BlockReference.parse(activity.sb_uri),
+                activity.activity_name,
+                activity.runtime_args,
+                subarray_id=activity.subarray_id,
+                create_env=activity.create_env,
+            )
+            executor = self._commit(activity, plan)
+        except ActivityError as error:
+            self.give_up(activity, error.reason, str(error))
+            return
+        if executor is not None and self._deliver(activity, plan, executor):
+            self.settle_sbi(activity)
+
+    def _commit(self, activity: Activity, plan: Plan) -> Executor | None:
+        """Record what is to be run and where; None if the activity was stopped meanwhile.
+
+        Raises:
+            SubarrayBusy: the block named a subarray that is taken.
+            NoCapacity: there is no executor.
+        """
+        with self._register.lock:
+            if activity.state is not ActivityState.PREPARING:
+                return None
+            if plan.subarray_id is not None and activity.start_requested:
+                holder = self._register.lane_holder(plan.subarray_id)
+                if holder is not None and holder is not activity:
+                    raise SubarrayBusy(
+                        f"the block asks for subarray {plan.subarray_id}, which activity "
+                        f"{holder.activity_id} holds: run it again when that has ended"
+                    )
+            load = Counter(each.executor or "" for each in self._register.live())
+            executor = self._executors.choose(load)
+            activity.sbd_id = plan.block.sbd_id
+            activity.sbd_version = plan.block.version
+            activity.telescope = plan.block.telescope
+            activity.subarray_id = plan.subarray_id
+            activity.script = plan.script.to_json()
+            activity.script_args = plan.arguments
+            activity.executor = executor.name
+            activity.execution_id = str(uuid.uuid4())
+            activity.delivery = Delivery.SENDING
+            activity.sbi_settled = plan.block.sbd_id is None
+            self._register.save(activity)
+            return executor
+
+    def _deliver(self, activity: Activity, plan: Plan, executor: Executor) -> bool:
+        """Send PrepareProcess; True once the executor is known to have it."""
+        labels = {
+            "activity_id": activity.activity_id,
+            "activity_name": activity.activity_name,
+            "sbd_id": activity.sbd_id,
+        }
+        command = plan.command(activity.execution_id or "", labels)
+        deadline = time.monotonic() + DELIVERY_TIME
+        while self._may_send(activity):
+            trouble: ExecutorUnavailable
+            try:
+                reply = executor.prepare(command)
+            except ExecutorUncertain as error:
+                trouble = error
+                with self._register.lock:
+                    if activity.delivery is Delivery.SENDING:
+                        activity.delivery = Delivery.UNCERTAIN
+                        self._register.save(activity)
+            except ExecutorUnavailable as error:
+                trouble = error
+            except ActivityError as refusal:
+                self.give_up(activity, refusal.reason, str(refusal))
+                return False
+            else:
+                self._delivered(activity, int(reply["procedure_id"]))
+                return True
+            if time.monotonic() > deadline:
+                self._undelivered(activity, trouble)
+                return False
+            time.sleep(RETRY_PAUSE)
+        return activity.delivery is Delivery.DELIVERED and not activity.finished
+
+    def _may_send(self, activity: Activity) -> bool:
+        with self._register.lock:
+            if activity.state is ActivityState.STOPPING and activity.delivery is Delivery.SENDING:
+                self.end_stopped(activity)
+            return activity.state is ActivityState.PREPARING and activity.delivery in (
+                Delivery.SENDING,
+                Delivery.UNCERTAIN,
+            )
+
+    def _delivered(self, activity: Activity, procedure_id: int) -> None:
+        with self._register.lock:
+            if activity.finished:
+                # Given up before the answer came: what it made must not stay.
+                self._abandon(activity, procedure_id)
+                return
+            activity.procedure_id = procedure_id
+            activity.delivery = Delivery.DELIVERED
+            self._register.save(activity)
+            if activity.stop_requested or activity.failing:
+                self._send_stop_soon(activity)
+
+    def _undelivered(self, activity: Activity, trouble: ExecutorUnavailable) -> None:
+        with self._register.lock:
+            if activity.finished or activity.delivery is Delivery.DELIVERED:
+                return
+            if activity.delivery is Delivery.UNCERTAIN:
+                if activity.state is not ActivityState.UNKNOWN:
+                    self._outcomes.move(activity, ActivityState.UNKNOWN, message=str(trouble))
+                return
+            if activity.state is ActivityState.STOPPING:
+                self.end_stopped(activity)
+                return
+        self.give_up(
+            activity,
+            Reason.EXECUTOR_UNAVAILABLE,
+            f"PrepareProcess could not be delivered for {DELIVERY_TIME:g} s: {trouble}",
+        )
+
+    def _abandon(self, activity: Activity, procedure_id: int) -> None:
+        executor = self._executors.get(activity.executor or "")
+
+        def stop() -> None:
+            executor.stop(StopProcessCommand(procedure_id))
+
+        self._workers.submit(stop)
+
+    # --- The SBI -----------------------------------------------------------------------------
+
+    def settle_sbi(self, activity: Activity) -> None:
+        """Create the SBI of an activity that has none yet; then main may start."""
+        if activity.sbi_settled or activity.sbd_id is None:
+            self.start_if_ready(activity)
+            return
+        instance = SchedulingBlockInstance(
+            sbd_id=activity.sbd_id,
+            sbd_version=activity.sbd_version,
+            telescope=activity.telescope,
+            subarray_id=activity.subarray_id,
+            activity_name=activity.activity_name,
+            executed_at=utc_now(),
+            runtime_args=activity.runtime_args,
+        )
+        try:
+            sbi_id = self._archive.create_sbi(instance)
+        except ActivityError as error:
+            self.give_up(activity, error.reason, f"the SBI could not be created: {error}")
+            return
+        with self._register.lock:
+            activity.sbi_id = sbi_id
+            activity.sbi_settled = True
+            self._register.save(activity)
+            if activity.finished:
+                self._outcomes.write_sbi_status(activity)
+                return
+        self.start_if_ready(activity)
+
+    # --- Starting ----------------------------------------------------------------------------
+
+    def start(self, activity_id: int) -> None:
+        """Start main of a prepared activity."""
+        activity = self._register.find(activity_id)
+        if activity is not None:
+            self.start_if_ready(activity)
+
+    def start_if_ready(self, activity: Activity) -> None:
+        """Send StartProcess if everything that main waits for is there, once."""
+        with self._register.lock:
+            ready = (
+                activity.state is ActivityState.READY
+                and activity.start_requested
+                and activity.sbi_settled
+                and activity.activity_id not in self._starting
+            )
+            if not ready:
+                return
+            self._starting.add(activity.activity_id)
+        self._workers.submit(lambda: self._guarded(activity.activity_id, self._send_start))
+
+    def _send_start(self, activity: Activity) -> None:
+        args = main_arguments(activity.script_args)
+        if activity.sbi_id is not None:
+            args = args.with_kwarg("sbi_id", activity.sbi_id)
+        command = StartProcessCommand(activity.procedure_id or 0, "main", args)
+        executor = self._executors.get(activity.executor or "")
+        uncertain = False
+        try:
+            # While the executor is away the activity becomes UNKNOWN, and this is done again when
+            # it is back: the executor itself starts a procedure at most once.
+            while activity.state is ActivityState.READY:
+                try:
+                    executor.start(command)
+                except ExecutorUnavailable as error:
+                    uncertain = uncertain or isinstance(error, ExecutorUncertain)
+                    time.sleep(RETRY_PAUSE)
+                except WrongState:
+                    if not uncertain and activity.state is ActivityState.READY:
+                        _log.info("procedure %s was started already", command.procedure_id)
+                    return
+                except ActivityError as error:
+                    self.give_up(activity, error.reason, str(error))
+                    return
+                else:
+                    return
+        finally:
+            with self._register.lock:
+                self._starting.discard(activity.activity_id)
+
+    # --- Stopping ----------------------------------------------------------------------------
+
+    def stop(self, activity: Activity, *, run_abort: bool) -> None:
+        """Stop an activity, and have the abort script run if asked. Called under the lock."""
+        first = not activity.stop_requested
+        if not first and (activity.run_abort or not run_abort or activity.finished):
+            self._register.save(activity)
+            self._outcomes.settle(activity)
+            return
+        activity.stop_requested = True
+        activity.run_abort = run_abort
+        self._plan_abort(activity)
+        if activity.finished:
+            self._register.save(activity)
+            self._outcomes.settle(activity)
+        elif activity.state is ActivityState.UNKNOWN:
+            # Recorded; done when the executor is back.
+            self._register.save(activity, durable=True)
+        else:
+            if activity.state is not ActivityState.STOPPING:
+                self._outcomes.move(activity, ActivityState.STOPPING)
+            else:
+                self._register.save(activity)
+            if activity.delivery is Delivery.NONE:
+                self.end_stopped(activity)
+            elif activity.delivery is Delivery.DELIVERED:
+                self._send_stop_soon(activity)
+
+    def _plan_abort(self, activity: Activity) -> None:
+        """Decide whether an abort script is due; the executor may still say that it has none."""
+        if not activity.run_abort:
+            return
+        if activity.finished:
+            activity.abort_skipped = "the activity had ended"
+        elif not activity.was_ready:
+            activity.abort_skipped = "the activity was not READY yet"
+        elif not activity.holds_lane:
+            # A prepared activity's subarray may be another's by now.
+            activity.abort_skipped = "the activity holds no subarray"
+        else:
+            activity.abort = {"procedure_id": None, "state": "CREATING", "error": None}
+
+    def end_stopped(self, activity: Activity) -> None:
+        """End a stopping activity that has no process. Called under the lock."""
+        activity.abort = None
+        self._outcomes.move(
+            activity,
+            ActivityState.STOPPED,
+            reason=Reason.STOPPED_BY_REQUEST,
+            message="stopped before a process was made",
+        )
+
+    def _send_stop_soon(self, activity: Activity) -> None:
+        self._workers.submit(lambda: self._guarded(activity.activity_id, self.send_stop))
+
+    def send_stop(self, activity: Activity) -> None:
+        """Have the executor stop the script; waits and tries again while it does not answer."""
+        executor = self._executors.get(activity.executor or "")
+        while True:
+            with self._register.lock:
+                if activity.finished or activity.state is ActivityState.UNKNOWN:
+                    return
+                command = StopProcessCommand(
+                    activity.procedure_id or 0, run_abort=activity.abort is not None
+                )
+            try:
+                reply = executor.stop(command)
+            except ExecutorUnavailable:
+                time.sleep(RETRY_PAUSE)
+                continue
+            except ActivityError as error:
+                # Its record is gone over there: the follower finds the truth by asking.
+                _log.warning("activity %d: stop was refused: %s", activity.activity_id, error)
+                return
+            if command.run_abort and reply.get("abort_skipped"):
+                self.skip_abort(activity, str(reply["abort_skipped"]))
+            return
+
+    def resume_stop(self, activity: Activity) -> None:
+        """Send a stop (again) after contact was lost."""
+        with self._register.lock:
+            self._send_stop_soon(activity)
+
+    def resume_sbi(self, activity: Activity) -> None:
+        """Create the SBI that a restart came before."""
+        self._workers.submit(lambda: self._guarded(activity.activity_id, self.settle_sbi))
+
+    def skip_abort(self, activity: Activity, why: str) -> None:
+        """No abort script follows the stop after all."""
+        with self._register.lock:
+            if activity.abort is None or activity.abort["procedure_id"] is not None:
+                return
+            activity.abort = None
+            activity.abort_skipped = why
+            self._register.save(activity)
+            self._outcomes.settle(activity)
+
+    def give_up(self, activity: Activity, reason: Reason, error: str) -> None:
+        """Fail an activity; if it has a process, once that is gone."""
+        with self._register.lock:
+            if activity.finished or activity.failing is not None:
+                return
+            if activity.delivery in (Delivery.NONE, Delivery.SENDING):
+                if activity.stop_requested and activity.state is ActivityState.STOPPING:
+                    self.end_stopped(activity)
+                else:
+                    self._outcomes.fail(activity, reason, error)
+                return
+            activity.failing = {"reason": reason.value, "error": error}
+            self._register.save(activity)
+            if activity.delivery is Delivery.DELIVERED:
+                self._send_stop_soon(activity)
+
+    def await_end_of(self, command_id: str, activity_ids: Iterable[int]) -> None:
+        """Finish an Abort command once all these activities have ended."""
+        self._outcomes.await_end_of(command_id, activity_ids)

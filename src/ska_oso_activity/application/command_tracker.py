@@ -1,0 +1,244 @@
+"""Long-running commands (LRCs) as SKA clients follow them (application layer).
+
+Tango-free: it turns what happens to a command into values of the SKA attributes, which the device
+pushes in the order they are handed over. The rules are those of SKABaseDevice as clients see them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import IntEnum
+from typing import Any
+
+from ska_oso_activity.application.ports import Publisher
+from ska_oso_activity.domain import strict_json
+
+
+class ResultCode(IntEnum):
+    """What a command returns, and the code of its result (ska-control-model)."""
+
+    OK = 0
+    STARTED = 1
+    QUEUED = 2
+    FAILED = 3
+    UNKNOWN = 4
+    REJECTED = 5
+    NOT_ALLOWED = 6
+    ABORTED = 7
+
+
+class TaskStatus(IntEnum):
+    """Where a long-running command is (ska-control-model)."""
+
+    STAGING = 0
+    QUEUED = 1
+    IN_PROGRESS = 2
+    ABORTED = 3
+    NOT_FOUND = 4
+    COMPLETED = 5
+    REJECTED = 6
+    FAILED = 7
+
+
+_T = TaskStatus
+TERMINAL = frozenset({_T.ABORTED, _T.COMPLETED, _T.REJECTED, _T.FAILED})
+TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    _T.STAGING: frozenset({_T.QUEUED, _T.IN_PROGRESS, _T.REJECTED}),
+    _T.QUEUED: frozenset({_T.IN_PROGRESS, _T.ABORTED, _T.REJECTED}),
+    _T.IN_PROGRESS: frozenset({_T.COMPLETED, _T.FAILED, _T.ABORTED}),
+    **{status: frozenset() for status in TERMINAL},
+}
+
+MAX_EXECUTING = 128
+MAX_QUEUED = 32
+MAX_QUEUE_ATTRIBUTE = max(2 * MAX_QUEUED + MAX_EXECUTING, 32)
+MAX_FINISHED = 100
+LINGER = 10.0
+"""Seconds for which a finished command stays in the v1 attributes."""
+
+
+@dataclass
+class LongRunningCommand:
+    """One call of a long-running command. Times are seconds since 1970."""
+
+    uid: str
+    name: str
+    submitted: float
+    status: TaskStatus = TaskStatus.STAGING
+    started: float | None = None
+    finished: float | None = None
+    progress: int | None = None
+    result: tuple[int, str] | None = None
+
+    def describe(self, *, with_status: bool = False) -> str:
+        """The command as an entry of lrcQueue, lrcExecuting or lrcFinished."""
+        entry: dict[str, Any] = {"uid": self.uid, "name": self.name}
+        if with_status:
+            entry["status"] = self.status.name
+        entry["submitted_time"] = _iso(self.submitted)
+        if self.started is not None:
+            entry["started_time"] = _iso(self.started)
+        if self.finished is not None:
+            entry["finished_time"] = _iso(self.finished)
+        elif self.progress is not None:
+            entry["progress"] = self.progress
+        if self.result is not None:
+            entry["result"] = list(self.result)
+        return strict_json.dumps(entry)
+
+
+class CommandTracker:
+    """All long-running commands of one device.
+
+    Args:
+        publisher: takes the values of the LRC attributes, in order.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, publisher: Publisher, clock: Callable[[], float] = time.time) -> None:
+        self._publisher = publisher
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._live: OrderedDict[str, LongRunningCommand] = OrderedDict()
+        self._done: OrderedDict[str, LongRunningCommand] = OrderedDict()
+
+    def submit(self, name: str) -> str:
+        """Take a command in: STAGING, then QUEUED. Returns its id."""
+        with self._lock:
+            now = self._clock()
+            command = LongRunningCommand(f"{now}_{uuid.uuid4().node}_{name}", name, now)
+            self._live[command.uid] = command
+            self._tell(command, "queue", status=TaskStatus.STAGING)
+            self._move(command, TaskStatus.QUEUED)
+            self._tell(command, "queue", status=TaskStatus.QUEUED)
+            return command.uid
+
+    def resume(self, uid: str, name: str) -> None:
+        """Take up a command that was in progress before a restart."""
+        with self._lock:
+            now = self._clock()
+            command = LongRunningCommand(uid, name, now, TaskStatus.IN_PROGRESS, started=now)
+            self._live[uid] = command
+            self._tell(command, "executing", status=TaskStatus.IN_PROGRESS)
+
+    def start(self, uid: str) -> None:
+        """The work of a command has begun: IN_PROGRESS."""
+        with self._lock:
+            command = self._live.get(uid)
+            if command is None or command.status is TaskStatus.IN_PROGRESS:
+                return
+            self._move(command, TaskStatus.IN_PROGRESS)
+            command.started = self._clock()
+            self._tell(command, "queue", "executing", status=TaskStatus.IN_PROGRESS)
+
+    def progress(self, uid: str, percent: int) -> None:
+        """Report how far a command in progress is, 0 to 100 percent."""
+        with self._lock:
+            command = self._live.get(uid)
+            if command is None or command.progress == percent:
+                return
+            command.progress = percent
+            self._tell(command, "executing", progress=percent)
+
+    def finish(self, uid: str, status: TaskStatus, code: ResultCode, text: str) -> bool:
+        """End a command with its result; False if it had ended before."""
+        with self._lock:
+            command = self._live.get(uid)
+            if command is None:
+                return False
+            if command.status is TaskStatus.QUEUED and status is not TaskStatus.ABORTED:
+                self._move(command, TaskStatus.IN_PROGRESS)
+                command.started = self._clock()
+                self._tell(command, "queue", "executing", status=TaskStatus.IN_PROGRESS)
+            self._move(command, status)
+            command.finished = self._clock()
+            command.result = (int(code), text)
+            del self._live[uid]
+            self._done[uid] = command
+            while len(self._done) > MAX_FINISHED:
+                self._done.popitem(last=False)
+            result = strict_json.dumps(list(command.result))
+            self._publisher.publish([("longRunningCommandResult", (uid, result))])
+            self._tell(command, "executing", "finished", status=status, result=command.result)
+            return True
+
+    def withdraw(self, uid: str) -> None:
+        """End a command that could not be accepted after all: REJECTED."""
+        with self._lock:
+            command = self._live.pop(uid, None)
+            if command is not None:
+                self._move(command, TaskStatus.REJECTED)
+                self._tell(command, "queue", status=TaskStatus.REJECTED)
+
+    def status(self, uid: str) -> str:
+        """Name of a command's status; NOT_FOUND for an id that is not known."""
+        with self._lock:
+            command = self._live.get(uid) or self._done.get(uid)
+            return (command.status if command else TaskStatus.NOT_FOUND).name
+
+    def _move(self, command: LongRunningCommand, status: TaskStatus) -> None:
+        if status not in TRANSITIONS[command.status]:
+            raise RuntimeError(
+                f"{command.uid} is {command.status.name}: it cannot become {status.name}"
+            )
+        command.status = status
+
+    def _tell(self, command: LongRunningCommand, *lists: str, **news: Any) -> None:
+        """Push what changed: the v1 attributes, the v2 event, then the lists of v2."""
+        listed = self._listed()
+        pushes: list[tuple[str, Any]] = []
+        if "status" in news:
+            if news["status"] is TaskStatus.STAGING:
+                pushes += [
+                    ("longRunningCommandsInQueue", [each.name for each in listed]),
+                    ("longRunningCommandIDsInQueue", [each.uid for each in listed]),
+                ]
+            pushes.append(
+                (
+                    "longRunningCommandStatus",
+                    [text for each in listed for text in (each.uid, each.status.name)],
+                )
+            )
+        running = [each for each in listed if each.status is TaskStatus.IN_PROGRESS]
+        if "executing" in lists and "status" in news:
+            pushes.append(("longRunningCommandInProgress", [each.name for each in running]))
+        if "progress" in news:
+            pushes.append(
+                (
+                    "longRunningCommandProgress",
+                    [
+                        text
+                        for each in running
+                        if each.progress is not None
+                        for text in (each.uid, str(each.progress))
+                    ],
+                )
+            )
+        pushes.append(("_lrcEvent", (command.uid, strict_json.dumps(news))))
+        if "queue" in lists:
+            waiting = (TaskStatus.STAGING, TaskStatus.QUEUED)
+            queued = [each.describe() for each in listed if each.status in waiting]
+            pushes.append(("lrcQueue", queued))
+        if "executing" in lists:
+            pushes.append(("lrcExecuting", [each.describe() for each in running]))
+        if "finished" in lists:
+            done = [each.describe(with_status=True) for each in self._done.values()]
+            pushes.append(("lrcFinished", done))
+        self._publisher.publish(pushes)
+
+    def _listed(self) -> list[LongRunningCommand]:
+        """What the v1 attributes list: the live commands and those finished of late."""
+        horizon = self._clock() - LINGER
+        late = [each for each in self._done.values() if (each.finished or 0) > horizon]
+        room = max(0, MAX_QUEUE_ATTRIBUTE - len(self._live))
+        return [*(late[-room:] if room else []), *self._live.values()]
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()

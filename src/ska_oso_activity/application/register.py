@@ -1,0 +1,250 @@
+"""Registers: where things with a state machine are created and changed, each in one place.
+
+Application layer. A change is checked against the state machine, written to the history, then
+told; see `Journal`.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from ska_oso_activity.application.journal import Entry, Journal
+from ska_oso_activity.application.ports import History, Publisher
+from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.errors import NoSpace
+
+MAX_VIEW = 100
+"""How many entries a view attribute shows."""
+
+T = TypeVar("T")
+
+
+class Register(ABC, Generic[T]):
+    """All activities, or all procedures, of one device.
+
+    Unfinished ones live in memory and are changed here alone, under `lock`; of the finished ones
+    memory keeps a short summary, and the history the rest.
+
+    Args:
+        on_disk_health: called with the trouble when the history cannot be written, else None.
+    """
+
+    view_name: str
+    """The attribute that lists them."""
+
+    def __init__(
+        self,
+        history: History,
+        publisher: Publisher,
+        on_disk_health: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        self.lock = threading.RLock()
+        self._history = history
+        self._publisher = publisher
+        self._journal = Journal(history, self.lock, on_disk_health)
+        self._next_id = history.next_id()
+        self._live: dict[int, T] = {}
+        self._short: dict[int, dict[str, Any]] = {}
+
+    # --- What differs between activities and procedures ----------------------------------------
+
+    @abstractmethod
+    def _key(self, entity: T) -> int: ...
+
+    @abstractmethod
+    def _read(self, record: Mapping[str, Any]) -> T: ...
+
+    @abstractmethod
+    def _record(self, entity: T) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _shorten(self, record: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _is_over(self, entity: T) -> bool:
+        """Whether nothing will change any more."""
+
+    @abstractmethod
+    def _index(self, entity: T, state: str) -> None:
+        """Bring the indexes up to date; `state` is the recorded one."""
+
+    @abstractmethod
+    def _retired(self, entity: T) -> None:
+        """It has left memory."""
+
+    @abstractmethod
+    def _forget(self, short: Mapping[str, Any]) -> None:
+        """Its record was removed from the history."""
+
+    @abstractmethod
+    def _event_pushes(self, event: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        """What is pushed for a transition, first of all and in this order."""
+
+    @abstractmethod
+    def _other_pushes(self, key: int | None) -> list[tuple[str, Any]]:
+        """What is pushed after it, for the one that changed last (None: nothing has)."""
+
+    # --- Taking up the history ---------------------------------------------------------------
+
+    def load(self) -> list[T]:
+        """Take up what the history holds; returns what is not over.
+
+        The attributes take the last recorded values, and events that were recorded but perhaps not
+        pushed are pushed (again) with their own seq.
+        """
+        with self.lock:
+            for record in self._history.records():
+                entity = self._read(record)
+                key = self._key(entity)
+                if not self._is_over(entity):
+                    self._live[key] = entity
+                self._short[key] = self._shorten(record)
+                self._index(entity, record["state"])
+            newest = self._history.last_seq()
+            last: Mapping[str, Any] | None = None
+            for event in self._history.events_since(min(self._history.told, newest - 1)):
+                last = event
+                self._publisher.publish(self._event_pushes(event), seq=event["seq"])
+            self._publisher.publish(self._other_pushes(self._key_of_event(last)))
+            self.refresh_view()
+            return list(self._live.values())
+
+    def _key_of_event(self, event: Mapping[str, Any] | None) -> int | None:
+        if event is None:
+            return None
+        key = int(event.get("activity_id") or event["procedure_id"])
+        return key if key in self._short else None
+
+    # --- Creating and changing ---------------------------------------------------------------
+
+    def _accept(self, entity: T, event: Mapping[str, Any]) -> None:
+        """Take in something new, synced to disk.
+
+        Raises:
+            NoSpace: the disk takes no record; nothing was created and no id used.
+        """
+        key = self._key(entity)
+        self._live[key] = entity
+        try:
+            self._journal.accept(self._entry(entity, event, durable=True))
+        except NoSpace:
+            del self._live[key]
+            raise
+        self._next_id += 1
+
+    def _append(self, entity: T, event: Mapping[str, Any] | None, *, durable: bool) -> None:
+        """Record a change and tell it."""
+        self._journal.append(self._entry(entity, event, durable=durable))
+        if not self._is_over(entity) or self._live.pop(self._key(entity), None) is None:
+            return
+        self._retired(entity)
+        for removed in self._history.trim():
+            short = self._short.pop(removed, None)
+            if short is not None:
+                self._forget(short)
+
+    def save(self, entity: T, *, durable: bool = False) -> None:
+        """Record a change that is not a transition."""
+        with self.lock:
+            self._append(entity, None, durable=durable)
+
+    def _entry(self, entity: T, event: Mapping[str, Any] | None, *, durable: bool) -> Entry:
+        key = self._key(entity)
+        record = self._record(entity)
+
+        def tell() -> None:
+            self._short[key] = self._shorten(record)
+            self._index(entity, record["state"])
+            if event is not None:
+                self._publisher.publish(self._event_pushes(event), seq=event["seq"])
+                self._publisher.publish(self._other_pushes(key))
+            self.refresh_view()
+
+        return Entry(
+            record_id=key,
+            record=record,
+            event=event,
+            finished=self._is_over(entity),
+            durable=durable,
+            tell=tell,
+        )
+
+    # --- Looking up --------------------------------------------------------------------------
+
+    def live(self) -> list[T]:
+        """What is not over, oldest first."""
+        with self.lock:
+            return list(self._live.values())
+
+    def find(self, key: int) -> T | None:
+        """What is not over, by its id."""
+        return self._live.get(key)
+
+    def short(self, key: int) -> dict[str, Any] | None:
+        """The short summary of one, over or not."""
+        return self._short.get(key)
+
+    def shorts(self) -> list[dict[str, Any]]:
+        """Short summaries of all, newest first."""
+        with self.lock:
+            return [dict(self._short[key]) for key in sorted(self._short, reverse=True)]
+
+    def record_of(self, key: int) -> dict[str, Any] | None:
+        """The whole record of one, over or not; None: there is none of that id."""
+        with self.lock:
+            entity = self._live.get(key)
+            return self._history.record(key) if entity is None else self._record(entity)
+
+    def known(self) -> str:
+        """Which ids there are, in words."""
+        with self.lock:
+            if not self._short:
+                return "there is none yet"
+            return f"known are {min(self._short)} to {max(self._short)}"
+
+    def events_since(self, seq: int) -> list[dict[str, Any]]:
+        """Events after `seq`, oldest first."""
+        with self.lock:
+            return self._history.events_since(seq)
+
+    def refresh_view(self) -> None:
+        """Have the view attribute pushed soon."""
+        self._publisher.refresh(self.view_name, self.view)
+
+    def view(self) -> list[str]:
+        """The view attribute: what is not over and the newest that is, by rising id."""
+        with self.lock:
+            live = [key for key in self._short if key in self._live]
+            over = [key for key in self._short if key not in self._live]
+            room = max(0, MAX_VIEW - len(live))
+            chosen = sorted([*(over[-room:] if room else []), *live[-MAX_VIEW:]])
+            return [strict_json.dumps(self._short[key]) for key in chosen]
+
+    # --- Small values ------------------------------------------------------------------------
+
+    def note(self, key: str) -> str | None:
+        """A small value kept in the history."""
+        with self.lock:
+            return self._history.get_note(key)
+
+    def set_note(self, key: str, value: str) -> None:
+        """Keep a small value in the history.
+
+        Raises:
+            OSError: the disk takes nothing.
+        """
+        with self.lock:
+            self._history.set_note(key, value)
+
+    def told(self, seq: int) -> None:
+        """Note that the event `seq` has been pushed."""
+        self._history.told = max(self._history.told, seq)
+
+    def close(self) -> None:
+        """Let go of the history."""
+        with self.lock:
+            self._journal.close()
+            self._history.close()

@@ -1,0 +1,169 @@
+"""`ska-oso-activity list`, `show` and `output`: look at activities, now and afterwards (cli)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ska_oso_activity.cli import wording
+from ska_oso_activity.cli.client import connect
+from ska_oso_activity.cli.console import out, printable
+from ska_oso_activity.cli.errors import CliError
+from ska_oso_activity.cli.follow import Follower
+from ska_oso_activity.cli.happenings import OutputWritten
+from ska_oso_activity.cli.options import DeviceOption, JsonOption, TangoHostOption
+from ska_oso_activity.domain.activity import ActivityState
+
+ActivityArgument = Annotated[int, typer.Argument(metavar="N", help="Id of an activity.")]
+StateChoice = typer.Option(
+    "--state",
+    metavar="STATE",
+    case_sensitive=False,
+    help=f"Only those that are {', '.join(s.name for s in ActivityState if s)}.",
+)
+
+
+def list_(
+    *,
+    state: Annotated[str | None, StateChoice] = None,
+    sbd: Annotated[str | None, typer.Option(metavar="SBD_ID", help="Only of this block.")] = None,
+    subarray: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Only on this subarray.")
+    ] = None,
+    before: Annotated[
+        int | None, typer.Option(metavar="N", help="Only older ones than activity N.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+    device: DeviceOption = None,
+    tango_host: TangoHostOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List activities, the newest first."""
+    summaries = connect(device, tango_host).activities(
+        state=state and state.upper(),
+        sbd_id=sbd,
+        subarray_id=subarray,
+        before=before,
+        limit=limit,
+    )
+    if as_json:
+        for summary in summaries:
+            print(json.dumps(summary))
+    elif not summaries:
+        out.print("No activities.")
+    else:
+        out.print(_table(summaries))
+
+
+def show(
+    activity_id: ActivityArgument,
+    *,
+    device: DeviceOption = None,
+    tango_host: TangoHostOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all that is known of an activity, and the end of its output."""
+    summary = connect(device, tango_host).activity(activity_id)
+    if as_json:
+        print(json.dumps(summary))
+        return
+    out.print(wording.ending(summary), soft_wrap=True)
+    out.print(_details(summary))
+    _section("stacktrace", (summary.get("stacktrace") or "").rstrip().splitlines())
+    if summary.get("result") is not None:
+        _section("result", wording.result(summary).splitlines())
+    if summary.get("output_tail"):
+        out.print(Text("output", style="bold"))
+        for line in summary["output_tail"]:
+            out.print(Text("  ").append_text(wording.output_line(line)), soft_wrap=True)
+
+
+def output(
+    activity_id: ActivityArgument,
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the activity ends.")
+    ] = False,
+    device: DeviceOption = None,
+    tango_host: TangoHostOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the output of an activity's script."""
+    client = connect(device, tango_host)
+    if follow:
+        with Follower(client) as follower:
+            follower.follow(activity_id)
+            for happening in follower:
+                if isinstance(happening, OutputWritten):
+                    _print_lines(happening.lines, as_json=as_json)
+        return
+    summary = client.activity(activity_id)
+    if summary.get("executor") is None or summary.get("procedure_id") is None:
+        return  # no script of it was ever started
+    offset = 0
+    try:
+        executor = client.executor(summary["executor"])
+        while (page := executor.output(summary["procedure_id"], offset)).next_offset > offset:
+            _print_lines(page.lines, as_json=as_json)
+            offset = page.next_offset
+    except CliError:
+        # The executor is away or has forgotten: the activity's own record has the end of it.
+        tail = [line for line in summary.get("output_tail") or () if line["n"] >= offset]
+        if not tail:
+            raise
+        _print_lines(tail, as_json=as_json)
+
+
+def _print_lines(lines: Any, *, as_json: bool) -> None:
+    for line in lines:
+        if as_json:
+            print(json.dumps(line), flush=True)
+        else:
+            out.print(wording.output_line(line), soft_wrap=True)
+
+
+def _table(summaries: list[Mapping[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("id", justify="right")
+    for column in ("state", "activity", "block", "subarray", "requested (UTC)", "by"):
+        table.add_column(column, no_wrap=column != "block")
+    table.add_column("last message", overflow="fold")
+    for summary in summaries:
+        requested = (summary.get("activity_states") or [["", ""]])[0][1]
+        table.add_row(
+            str(summary["activity_id"]),
+            wording.state(summary["state"]),
+            printable(summary["activity_name"]),
+            printable(wording.block(summary)),
+            str(summary.get("subarray_id") or ""),
+            requested[:19].replace("T", " "),
+            printable(summary.get("requested_by") or ""),
+            printable(summary.get("reason") or summary.get("message") or ""),
+        )
+    return table
+
+
+def _details(summary: Mapping[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=True)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    shown_elsewhere = {"state", "activity_states", "stacktrace", "result", "output_tail", "error"}
+    table.add_row("states", wording.states_passed(summary))
+    for key, value in summary.items():
+        if key not in shown_elsewhere and value not in (None, "", [], {}):
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            table.add_row(key, printable(text))
+    return table
+
+
+def _section(title: str, lines: list[str]) -> None:
+    if lines:
+        out.print(Text(title, style="bold"))
+        for line in lines:
+            out.print(Text("  ").append_text(printable(line)), soft_wrap=True)

@@ -1,0 +1,174 @@
+"""Where the services behind our devices are put together (devices layer).
+
+Each device hands in its properties and gets a ready service; tests may hand in other adapters.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ska_oso_activity.adapters import pdm
+from ska_oso_activity.adapters.block_files import PrivateBlockFiles
+from ska_oso_activity.adapters.environments import Environments
+from ska_oso_activity.adapters.filesystem_oda import FilesystemOda
+from ska_oso_activity.adapters.git_repositories import CachedGitRepositories
+from ska_oso_activity.adapters.host_client import HostClient
+from ska_oso_activity.adapters.script_check import inspect_script
+from ska_oso_activity.adapters.script_source import ScriptDoor
+from ska_oso_activity.adapters.sqlite_history import SqliteHistory
+from ska_oso_activity.adapters.tango_executor import TangoExecutor
+from ska_oso_activity.application.activity_follow import ActivityFollower
+from ska_oso_activity.application.activity_register import ActivityRegister
+from ska_oso_activity.application.activity_run import ActivityRun, Planner
+from ska_oso_activity.application.activity_service import MAX_UNFINISHED, ActivityService
+from ska_oso_activity.application.command_tracker import CommandTracker
+from ska_oso_activity.application.enquiries import Enquiries
+from ska_oso_activity.application.executor_pool import ExecutorPool
+from ska_oso_activity.application.outcomes import Outcomes
+from ska_oso_activity.application.ports import Archive, Executor
+from ska_oso_activity.application.procedure_register import ProcedureRegister
+from ska_oso_activity.application.script_execution_service import (
+    ExecutionSettings,
+    ScriptExecutionService,
+)
+from ska_oso_activity.application.workers import Workers
+from ska_oso_activity.devices.publisher import TangoPublisher
+
+LIFELINE = "SKA_OSO_ACTIVITY_LIFELINE"
+"""Environment variable: the descriptor whose end ends the script host; set by the launcher."""
+
+GIT_TIMEOUT = 120.0
+GIT_MAX_BYTES = 512 * 1024 * 1024
+BUILD_TIMEOUT = 600.0
+
+Health = Callable[[str, str | None], None]
+"""Told what is wrong with a part, or (None) that it works again."""
+
+
+@dataclass
+class ActivityParts:
+    """The services behind an ActivityDevice."""
+
+    service: ActivityService
+    enquiries: Enquiries
+    register: ActivityRegister
+    archive: Archive
+    _executors: Sequence[TangoExecutor]
+    _closers: Sequence[Callable[[], None]]
+
+    def close(self) -> None:
+        """Let go of everything; activities go on."""
+        for executor in self._executors:
+            executor.close()
+        for close in self._closers:
+            close()
+
+
+def build_activity_parts(  # noqa: PLR0913
+    *,
+    publisher: TangoPublisher,
+    tracker: CommandTracker,
+    health: Health,
+    executor_names: Sequence[str],
+    state_directory: Path,
+    oda_directory: Path,
+    block_roots: Sequence[Path],
+    subarray_id: int,
+    keep: int,
+) -> ActivityParts:
+    """Put an ActivityDevice's services together and take up what is unfinished."""
+    history = SqliteHistory(state_directory / "activities.db", keep=keep)
+    register = ActivityRegister(
+        history, publisher, on_disk_health=lambda trouble: health("history", trouble)
+    )
+    publisher.on_told = register.told
+    archive = FilesystemOda(oda_directory, block_roots)
+    outcomes = Outcomes(register, tracker, archive)
+    planner = Planner(archive, pdm)
+    listener = _Late()
+    executors = {
+        name: TangoExecutor(
+            name,
+            listener,
+            cursor=register.note(f"cursor {name}"),
+            on_cursor=partial(register.set_note, f"cursor {name}"),
+        )
+        for name in executor_names
+    }
+    pool = ExecutorPool({name: _as_executor(each) for name, each in executors.items()})
+    workers = Workers("activity", most=2 * MAX_UNFINISHED)
+    run = ActivityRun(register, outcomes, tracker, pool, planner, archive, workers)
+    service = ActivityService(
+        register, run, tracker, pool, subarray_id=subarray_id, allows_file=archive.allows_file
+    )
+    enquiries = Enquiries(service, planner, pool, tracker)
+    follower = ActivityFollower(register, outcomes, pool, run, on_contact=health)
+    listener.follower = follower
+    follower.recover()
+    for executor in executors.values():
+        executor.begin()
+    return ActivityParts(
+        service,
+        enquiries,
+        register,
+        archive,
+        list(executors.values()),
+        [workers.close, enquiries.close, outcomes.close, register.close],
+    )
+
+
+def _as_executor(executor: Executor) -> Executor:
+    """Have the type checker hold the adapter against its port."""
+    return executor
+
+
+class _Late:
+    """The listener of executors, which are made before the follower that needs them."""
+
+    follower: ActivityFollower
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        method: Callable[..., None] = getattr(self.follower, name)
+        return method
+
+
+def build_script_execution_service(  # noqa: PLR0913
+    *,
+    publisher: TangoPublisher,
+    health: Health,
+    state_directory: Path,
+    script_roots: Sequence[Path],
+    repositories: Sequence[str],
+    allow_inline: bool,
+    block_directory: Path,
+    settings: ExecutionSettings,
+    keep: int,
+) -> ScriptExecutionService:
+    """Put a ScriptExecution device's services together and take up what is running."""
+    history = SqliteHistory(state_directory / "procedures.db", keep=keep)
+    environments = Environments(state_directory / "environments", BUILD_TIMEOUT)
+    git = CachedGitRepositories(
+        state_directory / "repositories", repositories, GIT_TIMEOUT, GIT_MAX_BYTES, environments
+    )
+    door = ScriptDoor(script_roots, allow_inline, git, state_directory / "inline")
+    service: ScriptExecutionService
+    register = ProcedureRegister(
+        history,
+        publisher,
+        on_disk_health=lambda trouble: health("history", trouble),
+        on_forget=lambda procedure_id, path: service.forget(procedure_id, path),  # noqa: PLW0108
+    )
+    publisher.on_told = register.told
+    service = ScriptExecutionService(
+        register, publisher, door, inspect_script, PrivateBlockFiles(block_directory), settings
+    )
+    lifeline = os.environ.get(LIFELINE)
+    host = HostClient(
+        state_directory / "host", service, lifeline_fd=None if lifeline is None else int(lifeline)
+    )
+    service.begin(host)
+    return service

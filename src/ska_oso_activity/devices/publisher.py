@@ -1,0 +1,153 @@
+"""Pushes attribute values as events, in order, from one thread.
+
+Devices layer; port `Publisher`.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import tango
+from tango.server import Device
+
+_log = logging.getLogger(__name__)
+
+VIEW_INTERVAL = 0.1
+"""Seconds between two pushes of a view."""
+
+
+class TangoPublisher:
+    """Holds what each attribute was last pushed as, and pushes what it is handed.
+
+    One thread pushes everything, so that clients see what happened in the order in which it was
+    handed over. It never waits for a lock of a service while it holds a Tango monitor, and services
+    never wait for it.
+
+    Args:
+        on_told: called with the seq of each event once it has been pushed.
+    """
+
+    def __init__(self, device: Device, on_told: Callable[[int], None] = lambda _: None) -> None:
+        self.values: dict[str, Any] = {}
+        """What each attribute reads as: the value last pushed."""
+        self.on_told = on_told
+        self._device = device
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._views: dict[object, _View] = {}
+        self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to push."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Push what is waiting, and end."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            if threading.current_thread() is not self._thread:
+                self._thread.join(timeout=2.0)
+
+    def publish(self, pushes: Iterable[tuple[str, Any]], *, seq: int | None = None) -> None:
+        """See `Publisher.publish`."""
+        pushes = list(pushes)
+        self._queue.put(lambda: self._push_all(pushes, seq))
+
+    def refresh(self, view: str, make: Callable[[], Any], *, key: object = None) -> None:
+        """See `Publisher.refresh`."""
+        self._queue.put(lambda: self._note_view(view, make, key))
+
+    def _work(self) -> None:
+        # A thread that is not Tango's own must say so before it pushes (measured: it crashes else).
+        with tango.EnsureOmniThread():
+            while True:
+                try:
+                    task = self._queue.get(timeout=self._next_due())
+                except queue.Empty:
+                    self._push_due_views()
+                    continue
+                if task is None:
+                    self._push_due_views(all_of_them=True)
+                    return
+                try:
+                    task()
+                except Exception:
+                    _log.exception("a value could not be pushed")
+                self._push_due_views()
+
+    def _push_all(self, pushes: list[tuple[str, Any]], seq: int | None) -> None:
+        for name, value in pushes:
+            self._push(name, value)
+        if seq is not None:
+            self.on_told(seq)
+
+    def _push(self, name: str, value: Any) -> None:
+        value = on_the_wire(value)
+        if name == "State":
+            self._device.set_state(value)
+        elif name == "Status":
+            self._device.set_status(value)
+        self.values[name] = value
+        try:
+            self._device.push_change_event(name, value)
+            if name != "_lrcEvent":
+                self._device.push_archive_event(name, value)
+        except tango.DevFailed as error:
+            _log.error("event of %s was not pushed: %s", name, error.args[0].desc)
+
+    # --- Views -------------------------------------------------------------------------------
+
+    def _note_view(self, name: str, make: Callable[[], Any], key: object) -> None:
+        view = self._views.setdefault((name, key), _View(name))
+        view.make = make
+        if not view.waiting:
+            view.waiting = True
+            view.due = max(time.monotonic(), view.due)
+
+    def _next_due(self) -> float | None:
+        waiting = [view.due for view in self._views.values() if view.waiting]
+        return max(0.0, min(waiting) - time.monotonic()) if waiting else None
+
+    def _push_due_views(self, *, all_of_them: bool = False) -> None:
+        now = time.monotonic()
+        for key, view in list(self._views.items()):
+            if view.waiting and (all_of_them or view.due <= now):
+                view.waiting = False
+                view.due = now + VIEW_INTERVAL
+                try:
+                    value = view.make()
+                    if value is not None:
+                        self._push(view.name, value)
+                except Exception:
+                    _log.exception("the view %s could not be made", view.name)
+            elif not view.waiting and view.due < now - 60:
+                del self._views[key]
+
+
+class _View:
+    """A view that is shown now and then."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.make: Callable[[], Any] = lambda: None
+        self.waiting = False
+        self.due = 0.0
+
+
+def on_the_wire(value: Any) -> Any:
+    """`value` with text that Tango can carry.
+
+    A DevString is latin-1 and ends at a NUL (measured: anything else makes the push raise and the
+    event is lost): other characters are written as escapes.
+    """
+    if isinstance(value, str):
+        if "\0" in value:
+            value = value.replace("\0", "\\x00")
+        return value.encode("latin-1", "backslashreplace").decode("latin-1")
+    if isinstance(value, (list, tuple)):
+        return [on_the_wire(each) for each in value]
+    return value

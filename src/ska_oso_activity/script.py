@@ -1,0 +1,100 @@
+"""What a script may use to report on its way, and to learn where it runs.
+
+    from ska_oso_activity import script
+
+    def main(sb_json):
+        block = script.load_scheduling_block(sb_json)
+        script.announce(f"subarray {script.subarray_id()}: {block['sbd_id']}")
+        script.progress(0.5, "halfway")
+
+Run by hand, outside an activity, the same script works: reports go to the log, and there is no
+subarray.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+__all__ = ["announce", "load_scheduling_block", "progress", "subarray_id"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Reporter(Protocol):
+    """Takes reports to whoever runs the script."""
+
+    subarray_id: int | None
+
+    def announce(self, message: str) -> None: ...
+
+    def progress(self, percent: float, message: str) -> None: ...
+
+
+_reporter: _Reporter | None = None
+
+
+def announce(message: str) -> None:
+    """Tell whoever watches the activity what is going on.
+
+    Args:
+        message: one line for people to read.
+    """
+    if _reporter is None:
+        _LOG.info("%s", message)
+    else:
+        _reporter.announce(str(message))
+
+
+def progress(fraction: float, message: str = "") -> None:
+    """Tell how much of the work is done.
+
+    Args:
+        fraction: 0 at the beginning, 1 at the end.
+        message: what was just done.
+
+    Raises:
+        ValueError: `fraction` is not between 0 and 1.
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"the fraction done must be between 0 and 1, not {fraction!r}")
+    if _reporter is None:
+        _LOG.info("%d %% %s", round(100 * fraction), message)
+    else:
+        _reporter.progress(100.0 * fraction, str(message))
+
+
+def subarray_id() -> int | None:
+    """The subarray that the activity runs on, 1 to 16; None if it runs on none."""
+    return None if _reporter is None else _reporter.subarray_id
+
+
+def load_scheduling_block(reference: str) -> dict[str, Any]:
+    """Read a Scheduling Block.
+
+    Args:
+        reference: its file, as a path (such as main's `sb_json`) or as a `file://` URI.
+
+    Raises:
+        ValueError: it is another kind of URI, or the file holds something else.
+        OSError: the file cannot be read.
+    """
+    path = str(reference)
+    if "://" in path:
+        parts = urlsplit(path)
+        if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+            raise ValueError(f"a Scheduling Block is a path or a file:// URI, not {reference!r}")
+        path = unquote(parts.path)
+    block = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(block, dict):
+        raise ValueError(f"{path} holds a JSON {type(block).__name__}, not a Scheduling Block")
+    return block
+
+
+def report_to(reporter: _Reporter | None) -> None:
+    """For the process that runs the script: connect its reports. None disconnects them."""
+    global _reporter  # noqa: PLW0603 - scripts call functions of this module
+    _reporter = reporter

@@ -1,0 +1,167 @@
+"""Finds the host of a directory, starting one if there is none, and talks to it (script host)."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from ska_oso_activity import __version__
+from ska_oso_activity.script_host.directory import HostDirectory, UnsafeDirectory
+from ska_oso_activity.script_host.messages import (
+    PROTOCOL,
+    LineReader,
+    Message,
+    NotAMessage,
+    encode,
+)
+
+ANSWER_SECONDS = 5.0
+"""How long a host may take to say hello, or to read what it is sent."""
+
+START_SECONDS = 15.0
+RETRY_SECONDS = 0.01
+READ_BYTES = 256 * 1024
+
+
+class HostUnavailable(Exception):
+    """There is no host, and none could be started; the text says why."""
+
+
+class Attachment:
+    """A connection to a host that has said hello. One thread receives, any may send."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Say hello and wait for the answer.
+
+        Raises:
+            OSError: the host does not answer, or not as one of ours.
+        """
+        self._socket = sock
+        self._reader = LineReader()
+        self._lock = threading.Lock()
+        sock.settimeout(ANSWER_SECONDS)
+        sock.sendall(encode({"hello": PROTOCOL, "server": __version__}))
+        first, *self._early = self._read()
+        if "hello" not in first:
+            raise ConnectionError(f"the script host does not say hello but {first!r:.200}")
+        self.hello = first
+        # From now on receiving may wait for ever, and sending still not.
+        sock.settimeout(None)
+        timeout = struct.pack("ll", int(ANSWER_SECONDS), 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+
+    def send(self, *messages: Message) -> None:
+        """Send messages.
+
+        Raises:
+            OSError: the host is gone, or does not read.
+        """
+        with self._lock:
+            try:
+                self._socket.sendall(b"".join(map(encode, messages)))
+            except OSError:
+                self.close()  # half a message may be there: nothing can follow it
+                raise
+
+    def batches(self) -> Iterator[list[Message]]:
+        """What the host sends, as it comes, until the connection ends."""
+        yield self._early
+        with contextlib.suppress(OSError):
+            while True:
+                yield self._read()
+
+    def close(self) -> None:
+        """End the connection, also for the thread that receives."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        """Give the descriptor back; nobody may be receiving."""
+        self._socket.close()
+
+    def _read(self) -> list[Message]:
+        messages: list[Message] = []
+        while not messages:
+            data = self._socket.recv(READ_BYTES)
+            if not data:
+                raise ConnectionResetError("the script host has closed the connection")
+            try:
+                messages = self._reader.feed(data)
+            except NotAMessage as error:
+                raise ConnectionError(str(error)) from None
+        return messages
+
+
+def attach(directory: HostDirectory, lifeline: int | None, idle_seconds: float) -> Attachment:
+    """Attach to the host of a directory; if there is none, start one that outlives us.
+
+    Args:
+        lifeline: descriptor of a pipe's read end, given to a host that we start.
+        idle_seconds: how long a host that we start stays without scripts and servers.
+
+    Raises:
+        HostUnavailable: it cannot be.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    try:
+        directory.create()
+        while True:
+            try:
+                return _connect(directory)
+            except UnsafeDirectory:
+                raise
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+            start_host(directory, lifeline, idle_seconds)
+            time.sleep(RETRY_SECONDS)
+    except OSError as error:
+        raise HostUnavailable(f"no script host in {directory.path}: {error}") from error
+
+
+def _connect(directory: HostDirectory) -> Attachment:
+    sock = directory.connect(ANSWER_SECONDS)
+    try:
+        return Attachment(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def start_host(directory: HostDirectory, lifeline: int | None, idle_seconds: float) -> None:
+    """Start a host in the background; if another has the directory's lock, that one is left to it.
+
+    Raises:
+        OSError: it did not come up.
+    """
+    command = [sys.executable, "-m", "ska_oso_activity.script_host", "--detach"]
+    command += ["--directory", str(directory.path), "--idle-seconds", str(idle_seconds)]
+    keep = ()
+    if lifeline is not None:
+        command += ["--lifeline", str(lifeline)]
+        keep = (lifeline,)
+    started = subprocess.Popen(
+        command,
+        cwd=directory.path,  # which is ours alone, and comes first on the module search path
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        close_fds=True,
+        pass_fds=keep,
+        start_new_session=True,
+    )
+    try:
+        _, errors = started.communicate(timeout=START_SECONDS)
+    except subprocess.TimeoutExpired:
+        started.kill()
+        started.communicate()
+        raise OSError(f"the script host did not come up within {START_SECONDS:g} s") from None
+    if started.returncode != 0:
+        text = errors.decode("utf-8", "replace").strip()
+        raise OSError(f"the script host ended with code {started.returncode}: {text[-2000:]}")

@@ -1,0 +1,111 @@
+"""Takes in what a script writes and appends it to its output log (script host)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from ska_oso_activity.script_host.frames import hung_up
+from ska_oso_activity.script_host.lines import LineJoiner
+from ska_oso_activity.script_host.loop import Loop
+from ska_oso_activity.script_host.output import OutputWriter
+
+STREAMS: Mapping[int, str] = {1: "stdout", 2: "stderr", 3: "log"}
+"""First byte of an output packet."""
+
+PACKET_BYTES = 32 * 1024
+"""Most text in one packet."""
+
+TURN_BYTES = 64 * 1024
+"""How much one script may write before the others get their turn."""
+
+
+class OutputCapture:
+    """Reads a script's output socket and pipes.
+
+    Python code writes to the socket only, so its lines stay in order over all three streams. What
+    comes through the pipes is put among them as it arrives.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        packets: socket.socket,
+        pipes: Mapping[str, int],
+        writer: OutputWriter,
+        on_lines: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._packets = packets
+        self._pipes = dict(pipes)
+        self._writer = writer
+        self._on_lines = on_lines
+        self._joiners = {stream: LineJoiner() for stream in STREAMS.values()}
+        # Native code has joiners of its own: its pieces must not end up inside Python's lines.
+        self._native = {stream: LineJoiner() for stream in pipes}
+        loop.watch(packets.fileno(), self._read_packets)
+        for stream, fd in pipes.items():
+            loop.watch(fd, partial(self._read_pipe, stream, fd))
+
+    def finish(self) -> None:
+        """Read all that is there, and take unfinished lines as they are: nothing more will come."""
+        for stream, fd in self._pipes.items():
+            while self._read_pipe(stream, fd):
+                pass
+        while self._read_packets():
+            pass
+        rest = [
+            (stream, text)
+            for joiners in (self._joiners, self._native)
+            for stream, joiner in joiners.items()
+            for text in joiner.finish()
+        ]
+        self._keep(rest)
+        for fd in (self._packets.fileno(), *self._pipes.values()):
+            self._loop.unwatch(fd)
+        self._writer.close()
+
+    def _read_packets(self) -> bool:
+        """Read some packets; whether there may be more."""
+        lines: list[tuple[str, str]] = []
+        size = 0
+        more = True
+        while more and size < TURN_BYTES:
+            try:
+                packet = self._packets.recv(PACKET_BYTES + 1)
+            except BlockingIOError:
+                more = False
+                break
+            except OSError:
+                packet = b""
+            if not packet and hung_up(self._packets):
+                self._loop.unwatch(self._packets.fileno())
+                more = False
+                break
+            size += len(packet) + 64  # many small packets are work too
+            stream = STREAMS.get(packet[0]) if packet else None
+            if stream:
+                lines.extend((stream, text) for text in self._joiners[stream].feed(packet[1:]))
+        self._keep(lines)
+        return more
+
+    def _read_pipe(self, stream: str, fd: int) -> bool:
+        """Read some; whether there may be more."""
+        try:
+            data = os.read(fd, TURN_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.unwatch(fd)
+            return False
+        self._keep([(stream, text) for text in self._native[stream].feed(data)])
+        return True
+
+    def _keep(self, lines: list[tuple[str, str]]) -> None:
+        if lines:
+            self._writer.write(lines)
+            self._on_lines()

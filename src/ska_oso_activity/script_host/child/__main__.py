@@ -1,0 +1,31 @@
+"""Where a script's process begins. Run by path, with any interpreter (script's process)."""
+
+import sys
+
+
+def _find_our_package() -> None:
+    """Make our package importable, and nothing else of where it lies.
+
+    The interpreter may be that of a script's own environment, which has other packages than ours.
+    """
+    from importlib.util import module_from_spec, spec_from_file_location
+    from pathlib import Path
+
+    sys.path.pop(0)  # our folder
+    root = Path(__file__).resolve().parents[2]
+    name = root.name
+    spec = spec_from_file_location(
+        name, root / "__init__.py", submodule_search_locations=[str(root)]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"there is no package in {root}")
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+if __name__ == "__main__":
+    _find_our_package()
+    from ska_oso_activity.script_host.child.run import main
+
+    main(*map(int, sys.argv[1:]))

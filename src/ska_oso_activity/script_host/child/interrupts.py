@@ -1,0 +1,28 @@
+"""SIGINT, the polite way to stop a script (script's process)."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+
+class Interrupts:
+    """Turns SIGINT into KeyboardInterrupt for as long as the script's code runs.
+
+    Attributes:
+        seen: whether one reached the script, which then was stopped however it goes on.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+        self._over = False
+        signal.signal(signal.SIGINT, self._handle)
+
+    def end(self) -> None:
+        """The script's code has ended: who comes now comes too late."""
+        self._over = True
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._over:
+            self.seen = True
+            raise KeyboardInterrupt

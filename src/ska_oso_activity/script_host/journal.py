@@ -1,0 +1,119 @@
+"""Events on their way to the device server, kept until it has acknowledged them (script host)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ska_oso_activity.script_host.directory import HostDirectory
+from ska_oso_activity.script_host.messages import Message, encode
+
+SUPERSEDED = frozenset({"progress", "message", "output"})
+"""Kinds of which only a procedure's newest is kept: who was away needs no more."""
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of one procedure.
+
+    Attributes:
+        order: rises over all procedures; events are sent in this order.
+        n: rises within the procedure; what the server drops repeats by.
+        line: the message as it is sent.
+    """
+
+    order: int
+    procedure_id: int
+    n: int
+    kind: str
+    line: bytes
+
+
+class Journal:
+    """All events not yet acknowledged, in order; the queue towards the server and its memory.
+
+    Ends are also on disk until acknowledged, so that they outlive the host.
+    """
+
+    def __init__(self, directory: HostDirectory) -> None:
+        self._directory = directory
+        self._events: dict[int, Event] = {}
+        self._last_order = 0
+        self._last_n: dict[int, int] = {}
+        for end in read_ends(directory):
+            procedure_id, n = end["procedure_id"], end["n"]
+            self._last_n[procedure_id] = n
+            self._keep(procedure_id, n, "end", encode(end))
+
+    def append(self, procedure_id: int, kind: str, fields: dict[str, Any]) -> Event:
+        """Note that something happened."""
+        if kind in SUPERSEDED:
+            self._drop(lambda event: event.procedure_id == procedure_id and event.kind == kind)
+        n = self._last_n.get(procedure_id, 0) + 1
+        self._last_n[procedure_id] = n
+        line = encode({"kind": kind, "procedure_id": procedure_id, "n": n, **fields})
+        if kind == "end":
+            _write(self._directory.end_of(procedure_id), line)
+        return self._keep(procedure_id, n, kind, line)
+
+    def acknowledge(self, procedure_id: int, n: int) -> None:
+        """The server has dealt with a procedure's events up to number `n`."""
+        gone = self._drop(lambda event: event.procedure_id == procedure_id and event.n <= n)
+        if any(event.kind == "end" for event in gone):
+            self._directory.end_of(procedure_id).unlink(missing_ok=True)
+            self._last_n.pop(procedure_id, None)
+
+    def forget(self, procedure_id: int) -> None:
+        """The server wants to hear no more of a procedure that has ended."""
+        self.acknowledge(procedure_id, self._last_n.get(procedure_id, 0))
+
+    def after(self, order: int) -> list[Event]:
+        """Events not yet sent to a server that was sent those up to `order`."""
+        return [event for event in self._events.values() if event.order > order]
+
+    def procedures(self) -> set[int]:
+        """The procedures that there are events of."""
+        return {event.procedure_id for event in self._events.values()}
+
+    def _keep(self, procedure_id: int, n: int, kind: str, line: bytes) -> Event:
+        self._last_order += 1
+        event = Event(self._last_order, procedure_id, n, kind, line)
+        self._events[event.order] = event
+        return event
+
+    def _drop(self, is_gone: Any) -> list[Event]:
+        gone = [event for event in self._events.values() if is_gone(event)]
+        for event in gone:
+            del self._events[event.order]
+        return gone
+
+
+def read_ends(directory: HostDirectory) -> Iterator[Message]:
+    """The ends on disk that no server has acknowledged, oldest first. A torn file is skipped."""
+    paths = [path for path in directory.ends.glob("*.json") if path.stem.isdecimal()]
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
+        try:
+            message = json.loads(path.read_bytes())
+            whole = {"procedure_id", "n", "state"} <= message.keys()
+        except (OSError, ValueError, AttributeError):
+            whole = False
+        if whole:
+            yield message
+        else:
+            LOG.warning("%s cannot be read and is ignored", path)
+
+
+def _write(path: Path, line: bytes) -> None:
+    temporary = path.with_suffix(".new")
+    try:
+        temporary.write_bytes(line)
+        os.replace(temporary, path)  # noqa: PTH105
+    except OSError as error:
+        LOG.warning("the end is in memory only, %s cannot be written: %s", path, error)

@@ -1,0 +1,178 @@
+"""One script from launch to end, as the host sees it (script host)."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ska_oso_activity.script_host.capture import OutputCapture
+from ska_oso_activity.script_host.control import ControlChannel
+from ska_oso_activity.script_host.leader import Leader
+from ska_oso_activity.script_host.loop import Loop, Timer
+from ska_oso_activity.script_host.outcome import STATES, Outcome
+from ska_oso_activity.script_host.output import OutputWriter
+from ska_oso_activity.script_host.request import LaunchRequest
+from ska_oso_activity.script_host.stopping import AFTER_MAIN, STOP, Ladder
+from ska_oso_activity.script_host.sweep import Clearing, Family
+from ska_oso_activity.script_host.verdict import Evidence, judge
+
+OUTPUT_SECONDS = 0.05
+"""Least time between two notices of new output."""
+
+LOG = logging.getLogger(__name__)
+
+Emit = Callable[[str, dict[str, Any]], None]
+
+
+class ScriptProcess:
+    """Follows a script: its reports, its output, its stop, its death, and what it leaves."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        request: LaunchRequest,
+        leader: Leader,
+        family: Family,
+        writer: OutputWriter,
+        emit: Emit,
+        on_gone: Callable[[], None],
+    ) -> None:
+        """Hand the script to its process and begin to watch.
+
+        Args:
+            emit: makes an event of a kind and its fields.
+            on_gone: called once, when no process of the script is left and its end is told.
+        """
+        self.pid = leader.pid
+        self._name = f"procedure {request.procedure_id} (process {leader.pid})"
+        self._loop = loop
+        self._request = request
+        self._leader = leader
+        self._family = family
+        self._emit = emit
+        self._on_gone = on_gone
+
+        self._state = "CREATING"
+        self._outcome: dict[str, Any] | None = None
+        self._started = False
+        self._stopped = False
+        self._hurried = False
+        self._dead = False
+        self._ladder: Ladder | None = None
+
+        self._writer = writer
+        self._told_output = 0
+        self._output_timer: Timer | None = None
+        self._capture = OutputCapture(
+            loop, leader.packets, leader.pipes, writer, self._tell_output_soon
+        )
+        self._control = ControlChannel(loop, leader.control, self._on_message)
+        self._control.send({"kind": "load", **request.to_json()})
+        leader.watch(loop, self._on_death)
+
+    # --- What the server asks for
+
+    def start(self, function: str, args: dict[str, Any]) -> None:
+        """Have a function run as soon as the script is ready; the first request counts."""
+        if not self._started:
+            self._started = True
+            self._control.send({"kind": "start", "function": function, "args": args})
+
+    def stop(self, grace: float) -> None:
+        """Ask, terminate, kill; a second stop joins the first."""
+        if self._dead or self._stopped or self._hurried:
+            return
+        if self._outcome is None:
+            self._stopped = True
+        else:  # it has finished already, which is what will be reported
+            self._hurried = True
+        self._climb(STOP, grace)
+
+    # --- What the script's process says
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        kind = message.get("kind")
+        if kind == "state" and message.get("state") in STATES:
+            self._state = message["state"]
+            self._emit("state", {"state": self._state, "pid": self.pid})
+        elif kind == "progress":
+            self._emit("progress", {key: message.get(key) for key in ("progress", "message")})
+        elif kind == "message":
+            self._emit("message", {"message": message.get("message")})
+        elif kind == "outcome" and self._outcome is None:
+            self._outcome = message | {"outcome": Outcome(message["outcome"])}
+            if not self._stopped:
+                self._climb(AFTER_MAIN, self._request.grace)
+
+    def _climb(self, rungs: Any, grace: float) -> None:
+        if self._ladder:
+            self._ladder.cancel()
+        self._ladder = Ladder(self._loop, self._name, rungs, grace, self._send_signal)
+
+    def _send_signal(self, number: signal.Signals) -> None:
+        if self._outcome is not None and not self._stopped:
+            self._hurried = True
+        self._leader.send_signal(number)
+
+    # --- Its output
+
+    def _tell_output_soon(self) -> None:
+        if self._output_timer is None:
+            self._tell_output()
+            self._output_timer = self._loop.call_later(OUTPUT_SECONDS, self._output_pause_over)
+
+    def _output_pause_over(self) -> None:
+        self._output_timer = None
+        if self._writer.next != self._told_output:
+            self._tell_output_soon()
+
+    def _tell_output(self) -> None:
+        if self._writer.next != self._told_output:
+            self._told_output = self._writer.next
+            self._emit("output", {"next": self._told_output})
+
+    # --- Its end
+
+    def _on_death(self) -> None:
+        """The leader has ended. Its pid stays taken until we wait for it, so that is done last."""
+        self._dead = True
+        self._died_at = time.monotonic()
+        if self._ladder:
+            self._ladder.cancel()
+        self._control.drain()
+        # Who ended by itself leaves processes that nobody has asked to end yet.
+        polite = self._outcome is not None
+        Clearing(self._loop, self._leftovers, polite, self._on_cleared)
+
+    def _leftovers(self) -> Any:
+        return self._family.leftovers(self.pid)
+
+    def _on_cleared(self) -> None:
+        self._capture.finish()
+        if self._output_timer:
+            self._output_timer.cancel()
+        self._tell_output()
+        returncode = self._leader.wait()
+        self._control.close()
+        self._leader.close()
+        end = judge(
+            Evidence(
+                state=self._state,
+                outcome=self._outcome,
+                returncode=returncode,
+                stopped=self._stopped,
+                hurried=self._hurried,
+            )
+        )
+        LOG.info(
+            "%s has ended: %s %s %s",
+            self._name,
+            end["state"],
+            end["reason"] or "",
+            end["error"] or "",
+        )
+        self._emit("end", end)
+        self._on_gone()

@@ -1,0 +1,175 @@
+"""Finds and ends what scripts leave behind (script host).
+
+The host adopts orphans, and so does each script's leader: whatever a script starts, double-forked
+and setsid daemons included, stays below its leader, and becomes a child of the host when the leader
+ends. A child of the host that is no leader is therefore left over.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+from ska_oso_activity.script_host.environment import MARK
+from ska_oso_activity.script_host.loop import Loop
+from ska_oso_activity.script_host.procfs import (
+    Process,
+    Snapshot,
+    descendants,
+    environment_value,
+    own_children,
+    snapshot,
+)
+
+POLITE_SECONDS = 0.5
+"""How long leftovers of a script that ended by itself may take to end after SIGTERM."""
+
+KILL_SECONDS = 1.4
+"""How long killing goes on; what is still alive then cannot be killed by us."""
+
+ROUND_SECONDS = 0.002
+
+LOG = logging.getLogger(__name__)
+
+
+class Family:
+    """The host's children: leaders of scripts, and strangers, which are what dead leaders left."""
+
+    def __init__(self) -> None:
+        self._leaders: dict[int, str] = {}
+
+    def add(self, leader: int, mark: str) -> None:
+        """A leader was started; `mark` is in its environment and its descendants'."""
+        self._leaders[leader] = mark
+
+    def remove(self, leader: int) -> None:
+        """A leader's process was waited for."""
+        del self._leaders[leader]
+
+    def leftovers(self, leader: int) -> list[Process]:
+        """What a dead leader left that still runs; also what no other leader can be blamed for."""
+        strangers = [pid for pid in own_children() if pid not in self._leaders and not _reap(pid)]
+        if not strangers:
+            return []
+        processes = snapshot()
+        roots = {
+            pid for pid in strangers if pid in processes and self._is_of(leader, processes[pid])
+        }
+        below = {pid for pid in descendants(roots, processes) if processes[pid].alive}
+        return [processes[pid] for pid in roots | below]
+
+    def _is_of(self, leader: int, stranger: Process) -> bool:
+        mark = environment_value(stranger.pid, MARK)
+        if mark in self._leaders.values():
+            return mark == self._leaders[leader]
+        return stranger.session == leader or stranger.session not in self._leaders
+
+
+class Clearing:
+    """Ends what a dead leader left, without holding up the loop."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        find: Callable[[], list[Process]],
+        polite: bool,
+        on_done: Callable[[], None],
+    ) -> None:
+        """Begin at once.
+
+        Args:
+            find: what is left now.
+            polite: SIGTERM and half a second come before SIGKILL.
+            on_done: called once, when nothing is left (perhaps before this returns).
+        """
+        self._loop = loop
+        self._find = find
+        self._on_done = on_done
+        self._kill_at = time.monotonic() + (POLITE_SECONDS if polite else 0.0)
+        self._asked: set[int] = set()
+        self._round()
+
+    def _round(self) -> None:
+        left = self._find()
+        now = time.monotonic()
+        if left and now > self._kill_at + KILL_SECONDS:
+            LOG.error("processes %s cannot be killed", [each.pid for each in left])
+            left = []
+        if not left:
+            self._on_done()
+            return
+        if now >= self._kill_at:
+            kill(left)
+        else:
+            self._ask([each for each in left if each.pid not in self._asked])
+        self._loop.call_later(ROUND_SECONDS, self._round)
+
+    def _ask(self, processes: list[Process]) -> None:
+        for each in processes:
+            self._asked.add(each.pid)
+            _send(os.kill, each.pid, signal.SIGTERM)
+            _send(os.kill, each.pid, signal.SIGCONT)
+
+
+def kill(processes: Iterable[Process]) -> None:
+    """Kill processes and their groups.
+
+    A group dies in one step in the kernel, so that members which fork all the time cannot escape.
+    """
+    listed = list(processes)
+    for group in {each.group for each in listed} - {0, os.getpgrp()}:
+        _send(os.killpg, group, signal.SIGKILL)
+    for each in listed:
+        _send(os.kill, each.pid, signal.SIGKILL)
+
+
+def kill_until_gone(
+    find: Callable[[Snapshot], Iterable[int]], seconds: float = KILL_SECONDS
+) -> list[int]:
+    """Kill what `find` names in a snapshot, again and again, until it names nothing alive.
+
+    Blocks for `seconds` at most.
+
+    Returns:
+        The pids that are still alive.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        processes = snapshot()
+        left = [processes[pid] for pid in find(processes) if processes[pid].alive]
+        if not left or time.monotonic() > deadline:
+            return [each.pid for each in left]
+        kill(left)
+        time.sleep(ROUND_SECONDS)
+
+
+def kill_own_descendants() -> list[int]:
+    """End everything that this process started, at once; returns the pids still alive."""
+    own = os.getpid()
+
+    def find(processes: Snapshot) -> set[int]:
+        for pid in own_children():
+            _reap(pid)
+        return descendants([own], processes)
+
+    return kill_until_gone(find)
+
+
+def _reap(child: int) -> bool:
+    """Collect a child of ours if it has ended; whether it is gone."""
+    try:
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG) is not None
+    except ChildProcessError:
+        return True
+
+
+def _send(send: Callable[[int, int], None], target: int, number: signal.Signals) -> None:
+    try:
+        send(target, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        LOG.warning("process or group %d may not be signalled", target)

@@ -1,0 +1,108 @@
+"""Judges how a script ended, from what its process said and how it died (script host)."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ska_oso_activity.domain.errors import Reason
+from ska_oso_activity.script_host.outcome import Outcome
+
+_WHERE: Mapping[str, str] = {
+    "CREATING": "before it was loaded",
+    "IDLE": "before it was loaded",
+    "LOADING": "while it was loaded",
+    "INITIALISING": "in init",
+    "READY": "while it waited to be started",
+    "RUNNING": "in main",
+}
+
+_FAILURES: Mapping[Outcome, Reason] = {
+    Outcome.RAISED: Reason.SCRIPT_ERROR,
+    Outcome.EXITED: Reason.SCRIPT_DIED,
+    Outcome.UNLOADABLE: Reason.SCRIPT_LOAD_ERROR,
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known once a script's process is gone.
+
+    Attributes:
+        state: the last state it reported.
+        outcome: what it said of its end; None if it died without a word.
+        returncode: its exit code, or minus the signal that killed it.
+        stopped: whether it was asked to stop before it told its outcome.
+        hurried: whether we ended it after it had told its outcome.
+    """
+
+    state: str
+    outcome: Mapping[str, Any] | None
+    returncode: int
+    stopped: bool = False
+    hurried: bool = False
+
+
+def judge(evidence: Evidence) -> dict[str, Any]:
+    """The end of a procedure: the fields of the `end` event."""
+    code = evidence.returncode
+    end: dict[str, Any] = {
+        "state": "FAILED",
+        "reason": None,
+        "error": None,
+        "stacktrace": None,
+        "result": None,
+        "exit_code": code if code >= 0 else None,
+        "signal": -code if code < 0 else None,
+        "message": "",
+    }
+    outcome = evidence.outcome
+    if evidence.stopped and _gave_way(outcome):
+        return end | {"state": "STOPPED", "reason": Reason.STOPPED_BY_REQUEST.value}
+    if outcome is None:
+        return end | _died(f"{_death(code)} {_WHERE.get(evidence.state, '')}{_hint(evidence)}")
+    kind = Outcome(outcome["outcome"])
+    if kind is not Outcome.RETURNED:
+        return end | {
+            "reason": _FAILURES[kind].value,
+            "error": outcome.get("error"),
+            "stacktrace": outcome.get("stacktrace"),
+        }
+    if code != 0 and not evidence.hurried:
+        return end | _died(f"{_death(code)} after main had returned")
+    return end | {
+        "state": "COMPLETE",
+        "result": outcome.get("result"),
+        "message": outcome.get("message") or "",
+    }
+
+
+def _gave_way(outcome: Mapping[str, Any] | None) -> bool:
+    """Whether a script that was asked to stop did so, rather than finish first."""
+    if outcome is None or outcome.get("interrupted"):
+        return True
+    return outcome["outcome"] == Outcome.EXITED
+
+
+def _died(text: str) -> dict[str, Any]:
+    return {"reason": Reason.SCRIPT_DIED.value, "error": text}
+
+
+def _death(returncode: int) -> str:
+    if returncode >= 0:
+        return f"exited with code {returncode}"
+    try:
+        name = signal.Signals(-returncode).name
+    except ValueError:  # a real-time signal
+        name = "real-time"
+    return f"killed by signal {-returncode} ({name})"
+
+
+def _hint(evidence: Evidence) -> str:
+    if evidence.returncode < 0:
+        return ""
+    return (
+        ", without returning from it (os._exit?)" if evidence.state == "RUNNING" else " (os._exit?)"
+    )
