@@ -79,7 +79,7 @@ def load_scheduling_block(reference: str) -> dict[str, Any]:
         reference: its file, as a path (such as main's `sb_json`) or as a `file://` URI.
 
     Raises:
-        ValueError: it is another kind of URI, or the file holds something else.
+        ValueError: it is another kind of URI, or the file holds no JSON object.
         OSError: the file cannot be read.
     """
     path = str(reference)
@@ -89,9 +89,9 @@ def load_scheduling_block(reference: str) -> dict[str, Any]:
             raise ValueError(f"a Scheduling Block is a path or a file:// URI, not {reference!r}")
         path = unquote(parts.path)
     block = json.loads(Path(path).read_text(encoding="utf-8"))
-    if not isinstance(block, dict):
-        raise ValueError(f"{path} holds a JSON {type(block).__name__}, not a Scheduling Block")
-    return block
+    if isinstance(block, dict):
+        return block
+    raise ValueError(f"{path} holds a JSON {type(block).__name__}, not a Scheduling Block")
 
 
 def report_to(reporter: _Reporter | None) -> None:

@@ -1,4 +1,4 @@
-"""The script host as the application sees it: the port `ScriptHost`, over a socket (adapters layer)."""
+"""The port `ScriptHost`, over the script host's socket (adapters layer)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class HostClient:
     """Attaches to the host of a directory, starts one where there is none, and again if it is lost.
 
     The listener is called from one thread, in order. It must not wait for a lock that a caller of
-    `launch`, `start` or `stop` holds: these wait while contact is made.
+    `launch` holds: that waits while contact is made.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class HostClient:
             python=spec.python,
             grace=spec.grace,
         )
+        self._wait_attached()
         self._send({"kind": "launch", **request.to_json()})
 
     def start(self, procedure_id: int, function: str, args: ProcedureInput) -> None:
@@ -149,19 +150,20 @@ class HostClient:
     # --- Contact
 
     def _send(self, message: Message) -> None:
-        attachment = self._wait_attached()
+        attachment = self._attachment
+        if attachment is None:
+            raise ExecutorUnavailable(f"the script host cannot be reached: {self._trouble}")
         try:
             attachment.send(message)
         except OSError as error:
             raise ExecutorUnavailable(f"the script host cannot be reached: {error}") from error
 
-    def _wait_attached(self) -> Attachment:
+    def _wait_attached(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._attachment or self._closing, ATTACH_SECONDS)
             if self._attachment is None:
                 reason = "it was let go" if self._closing else self._trouble
                 raise ExecutorUnavailable(f"the script host cannot be reached: {reason}")
-            return self._attachment
 
     def _run(self) -> None:
         while not self._closing:

@@ -191,6 +191,8 @@ class TangoExecutor:
                 raise _REFUSALS.get(code, ActivityError)(text, reason=code) from failure
             what = f"{name} to {self.name}: {text}"
             if any(error.reason in _NOT_DELIVERED for error in failure.args):
+                # A proxy that failed to connect waits a second before it tries again: take another.
+                self._proxy = None
                 raise ExecutorUnavailable(what) from failure
             raise ExecutorUncertain(what) from failure
 
@@ -209,31 +211,32 @@ class TangoExecutor:
 
     def _follow(self) -> None:
         last_answer = time.monotonic()
-        lost = False
-        connected = False
+        lost = silent = connected = False
         looked = 0.0
         while not self._closing.is_set():
             try:
                 if not connected:
                     self._make_contact()
-                    connected, lost = True, False
+                    connected, lost, silent = True, False, False
                 elif time.monotonic() - looked >= HEARTBEAT:
                     self._look()
                 last_answer = looked = time.monotonic()
                 self._take(timeout=HEARTBEAT)
                 continue
             except ExecutorUnavailable as error:
-                if connected or not lost:
+                if not silent:
                     _log.info("%s: %s", self.name, error)
-                connected = False
+                silent, connected = True, False
+                self._let_go()
             except Exception:
                 _log.exception("following %s", self.name)
-                connected = False
+                silent, connected = True, False
+                self._let_go()
             if not lost and time.monotonic() - last_answer >= SILENCE - RECONNECT_PAUSE:
                 lost = True
                 self._tell(lambda: self._listener.on_executor_lost(self.name))
             self._closing.wait(RECONNECT_PAUSE)
-        self._unsubscribe()
+        self._let_go()
 
     def _make_contact(self) -> None:
         """Subscribe (anew), catch up with what was missed, and say that the executor is there."""
@@ -241,7 +244,6 @@ class TangoExecutor:
             if self._pulse is None:
                 self._pulse = self._connect(int(SILENCE * 1000))
             started = _read(self._pulse, "serverStartedAt")
-            self._unsubscribe()
             self._subscribe(self._pulse)
             self._server_started = started
             self._catch_up()
@@ -267,11 +269,13 @@ class TangoExecutor:
                 )
             )
 
-    def _unsubscribe(self) -> None:
+    def _let_go(self) -> None:
+        """Drop the subscriptions, and the proxy with them: a new one connects at once."""
+        pulse, self._pulse = self._pulse, None
         for subscription in self._subscriptions:
             with contextlib.suppress(tango.DevFailed, KeyError):
-                if self._pulse is not None:
-                    self._pulse.unsubscribe_event(subscription)
+                if pulse is not None:
+                    pulse.unsubscribe_event(subscription)
         self._subscriptions.clear()
 
     def _on_event(self, name: str, event: tango.EventData) -> None:

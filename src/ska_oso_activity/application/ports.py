@@ -331,10 +331,14 @@ class ProcessEnd:
 
 
 class ScriptHost(Protocol):
-    """The process that owns scripts. Calls send a message and return; answers are events."""
+    """The process that owns scripts. Calls send a message and return; answers are events.
+
+    `start` and `stop` raise ExecutorUnavailable where there is no contact with the host just now:
+    they are due again at `on_host_attached`. A repeat of either does nothing.
+    """
 
     def launch(self, spec: ProcessSpec) -> None:
-        """Make a process and load the script in it.
+        """Make a process and load the script in it; waits while a host is being started.
 
         Raises:
             ExecutorUnavailable: the host cannot be reached or started.
@@ -356,6 +360,9 @@ class ScriptHost(Protocol):
 
     def output_tail(self, procedure_id: int, lines: int = 50) -> list[dict[str, Any]]:
         """The last lines of output."""
+
+    def open(self) -> None:
+        """Make contact, in the background: the listener hears `on_host_attached`."""
 
     def close(self) -> None:
         """Let go of the host; scripts go on."""

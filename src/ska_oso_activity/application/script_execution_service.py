@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 from collections import OrderedDict
@@ -28,6 +29,7 @@ from ska_oso_activity.domain.arguments import ProcedureInput
 from ska_oso_activity.domain.errors import (
     ActivityError,
     EnvironmentFailed,
+    ExecutorUnavailable,
     NoCapacity,
     NotOnline,
     Reason,
@@ -106,6 +108,7 @@ class ScriptExecutionService:
         """Take up the history and the host; procedures that nobody runs any more are ended."""
         self._host = host
         self._recovered = {each.procedure_id for each in self._register.load()}
+        host.open()
 
     def close(self) -> None:
         """Let go of everything; scripts go on."""
@@ -230,24 +233,27 @@ class ScriptExecutionService:
         with self._register.lock:
             procedure.block_path = block_path
             procedure.script = located.described
+            self._register.save(procedure)
             if procedure.stop_requested:
                 raise EnvironmentFailed("stopped before a process was made")
-            environment = self._settings.environments.get(command.telescope or "", {})
-            self.host.launch(
-                ProcessSpec(
-                    procedure_id=procedure.procedure_id,
-                    script_path=str(located.path),
-                    init=command.init_args,
-                    block_path=block_path,
-                    subarray_id=command.subarray_id,
-                    environment=environment,
-                    python=None if located.python is None else str(located.python),
-                    grace=self._settings.grace,
-                    labels=command.labels,
-                )
-            )
             self._launched.add(procedure.procedure_id)
-            self._register.save(procedure)
+        # Not under the lock: a host may have to be started first.
+        self.host.launch(
+            ProcessSpec(
+                procedure_id=procedure.procedure_id,
+                script_path=str(located.path),
+                init=command.init_args,
+                block_path=block_path,
+                subarray_id=command.subarray_id,
+                environment=self._settings.environments.get(command.telescope or "", {}),
+                python=None if located.python is None else str(located.python),
+                grace=self._settings.grace,
+                labels=command.labels,
+            )
+        )
+        with self._register.lock:
+            if procedure.stop_requested and not procedure.finished:
+                self._stop(procedure)
 
     def _end_unlaunched(self, procedure: Procedure, reason: Reason, error: str) -> None:
         with self._register.lock:
@@ -296,7 +302,12 @@ class ScriptExecutionService:
     def _start(self, procedure: Procedure) -> None:
         start = procedure.start or {}
         args = ProcedureInput.from_json(start.get("args"))
-        self.host.start(procedure.procedure_id, str(start.get("function", "main")), args)
+        with contextlib.suppress(ExecutorUnavailable):
+            self.host.start(procedure.procedure_id, str(start.get("function", "main")), args)
+
+    def _stop(self, procedure: Procedure) -> None:
+        with contextlib.suppress(ExecutorUnavailable):
+            self.host.stop(procedure.procedure_id, self._settings.grace)
 
     # --- StopProcess -------------------------------------------------------------------------
 
@@ -320,7 +331,7 @@ class ScriptExecutionService:
                 procedure.stop_requested = True
                 self._register.save(procedure)
                 if procedure.procedure_id in self._launched:
-                    self.host.stop(procedure.procedure_id, self._settings.grace)
+                    self._stop(procedure)
                 if abort_skipped is None:
                     request_id = abort_request_id(procedure.request_id)
             return {
@@ -474,7 +485,7 @@ class ScriptExecutionService:
             if reached in TRANSITIONS[procedure.state]:
                 self._register.change(procedure, reached)
             if procedure.stop_requested:
-                self.host.stop(procedure_id, self._settings.grace)
+                self._stop(procedure)
             elif reached is ProcedureState.READY and procedure.start is not None:
                 self._start(procedure)
 
@@ -567,14 +578,16 @@ class ScriptExecutionService:
         with self._register.lock:
             recovered, self._recovered = self._recovered, set()
             for procedure in self._register.live():
-                if procedure.procedure_id not in recovered:
-                    continue
-                if procedure.procedure_id not in known:
+                if procedure.procedure_id in known:
+                    self._launched.add(procedure.procedure_id)
+                elif procedure.procedure_id in recovered:
                     self._lost(procedure)
                     continue
-                self._launched.add(procedure.procedure_id)
+                # Said before contact was lost, perhaps, or never.
                 if procedure.stop_requested:
-                    self.host.stop(procedure.procedure_id, self._settings.grace)
+                    self._stop(procedure)
+                elif procedure.state is ProcedureState.READY and procedure.start is not None:
+                    self._start(procedure)
 
     def on_host_lost(self) -> None:
         """See `ScriptHostListener.on_host_lost`."""

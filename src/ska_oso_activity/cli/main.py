@@ -8,6 +8,7 @@ import typer
 
 from ska_oso_activity.cli.blocks import describe, validate
 from ska_oso_activity.cli.console import err
+from ska_oso_activity.cli.demo import demo
 from ska_oso_activity.cli.errors import INTERRUPTED, CliError
 from ska_oso_activity.cli.look import list_, output, show
 from ska_oso_activity.cli.registration import registration
@@ -25,7 +26,7 @@ for panel, commands in {
     "Activities": (run, start, stop, watch),
     "Looking back": (list_, show, output),
     "Scheduling Blocks": (validate, describe),
-    "The stack": (up, registration),
+    "The stack": (up, demo, registration),
 }.items():
     for command in commands:
         app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)

@@ -151,7 +151,7 @@ def lines_of(happening: Happening, name: Name, *, progress: bool) -> Iterable[Te
     if isinstance(happening, Noted):
         yield Text(happening.text, style="yellow")
         return
-    before = Text(name(happening.activity_id), style="dim").append("  ")
+    before = Text.assemble((name(happening.activity_id), "dim"), "  ")
     if isinstance(happening, StateChanged):
         yield before.append_text(wording.change(happening))
     elif isinstance(happening, OutputWritten):

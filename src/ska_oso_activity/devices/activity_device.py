@@ -5,6 +5,7 @@ Devices layer.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,8 @@ class ActivityDevice(OsoDevice):
 def main(args: list[str] | None = None) -> int:
     """Run the device server, as any Tango server is run: `ActivityDevice 01`."""
     set_up_logging()
-    return int(run((ActivityDevice,), args=args) or 0)
+    words = sys.argv[1:] if args is None else args
+    return int(run((ActivityDevice,), args=["ActivityDevice", *words]) or 0)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -332,7 +333,8 @@ def _variables(lines: Iterable[str]) -> dict[str, str]:
 def main(args: list[str] | None = None) -> int:
     """Run the device server, as any Tango server is run: `ScriptExecution 01`."""
     set_up_logging()
-    return int(run((ScriptExecution,), args=args) or 0)
+    words = sys.argv[1:] if args is None else args
+    return int(run((ScriptExecution,), args=["ScriptExecution", *words]) or 0)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The script host: the process that owns scripts and outlives device servers. Knows only the domain."""
+"""The script host: the process that owns scripts and outlives device servers; knows the domain."""

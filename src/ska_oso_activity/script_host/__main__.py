@@ -20,6 +20,9 @@ from ska_oso_activity.script_host.loop import Loop
 from ska_oso_activity.script_host.procfs import machine_identity
 from ska_oso_activity.script_host.survivors import end_survivors
 
+LOG_LIMIT = 1024 * 1024
+"""Size at which a new log file is begun, in bytes; one old one is kept."""
+
 LOG = logging.getLogger("ska_oso_activity.script_host")
 
 
@@ -122,7 +125,8 @@ def _tell_ready(fd: int) -> None:
 
 
 def _log_to(directory: HostDirectory, *, quiet: bool) -> None:
-    handler = RotatingFileHandler(directory.log_file, maxBytes=1024 * 1024, backupCount=1)
+    path = directory.log_file
+    handler = RotatingFileHandler(path, maxBytes=LOG_LIMIT, backupCount=1, encoding="utf-8")
     formatter = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
     logging.basicConfig(
         level=logging.INFO, handlers=[handler], format=formatter, datefmt="%Y-%m-%dT%H:%M:%S"
@@ -131,8 +135,10 @@ def _log_to(directory: HostDirectory, *, quiet: bool) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
-        os.dup2(handler.stream.fileno(), 2)
+        crashes = os.open(path, os.O_WRONLY | os.O_APPEND)
+        os.dup2(crashes, 2)
         os.close(null)
+        os.close(crashes)
 
 
 def _hold(loop: Loop, lifeline: int, host: Host) -> None:

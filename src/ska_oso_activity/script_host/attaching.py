@@ -142,7 +142,7 @@ def start_host(directory: HostDirectory, lifeline: int | None, idle_seconds: flo
     """
     command = [sys.executable, "-m", "ska_oso_activity.script_host", "--detach"]
     command += ["--directory", str(directory.path), "--idle-seconds", str(idle_seconds)]
-    keep = ()
+    keep: tuple[int, ...] = ()
     if lifeline is not None:
         command += ["--lifeline", str(lifeline)]
         keep = (lifeline,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -57,10 +58,8 @@ class Connection:
             return
         self._open = False
         self._loop.unwatch(self._socket.fileno())
-        try:
+        with contextlib.suppress(OSError):
             self._socket.send(self._waiting)
-        except OSError:
-            pass
         self._socket.close()
 
     def _flush(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 LOG = logging.getLogger(__name__)
 
-Callback = Callable[[], None]
+Callback = Callable[[], object]
 
 
 class Timer:

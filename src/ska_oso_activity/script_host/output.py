@@ -1,8 +1,8 @@
 """A script's output on disk: the host writes it, whoever may read the directory reads it.
 
 One folder per procedure; in it segments named after their first line, `<n>.jsonl`; in them JSON
-lines `{"n", "stream", "time", "text"}`. The oldest segment goes when the bound is reached. Lines are
-numbered from 0, so `n` of the oldest line kept is how many were dropped.
+lines `{"n", "stream", "time", "text"}`. The oldest segment goes when the bound is reached. Lines
+are numbered from 0, so `n` of the oldest line kept is how many were dropped.
 """
 
 from __future__ import annotations

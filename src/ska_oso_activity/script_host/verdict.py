@@ -83,7 +83,7 @@ def _gave_way(outcome: Mapping[str, Any] | None) -> bool:
     """Whether a script that was asked to stop did so, rather than finish first."""
     if outcome is None or outcome.get("interrupted"):
         return True
-    return outcome["outcome"] == Outcome.EXITED
+    return Outcome(outcome["outcome"]) is Outcome.EXITED
 
 
 def _died(text: str) -> dict[str, Any]:

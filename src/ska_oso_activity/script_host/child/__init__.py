@@ -1,1 +1,1 @@
-"""The script's own process: loads the script, runs it and reports. Imports the standard library only."""
+"""A script's own process: loads the script, runs it and reports. Needs only Python."""

@@ -48,7 +48,7 @@ def find_function(module: ModuleType, name: str) -> Callable[..., Any]:
     Raises:
         CannotCall: it has no such function.
     """
-    function = getattr(module, name, None)
+    function: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(function) and name == "main":
         function = getattr(module, "run", None)
     if not callable(function):

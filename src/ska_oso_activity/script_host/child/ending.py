@@ -33,7 +33,7 @@ class Ending:
 
 
 def returned(value: Any) -> Ending:
-    """main came back with `value`, which is kept if it is JSON of a reasonable size."""
+    """Main came back with `value`, which is kept if it is JSON of a reasonable size."""
     try:
         size = len(json.dumps(value, allow_nan=False))
     except Exception as error:
@@ -82,7 +82,7 @@ def _stacktrace(error: BaseException, script_path: str) -> str:
     try:
         shown = _from_script_on(error.__traceback__, script_path)
         text = "".join(traceback.format_exception(type(error), error, shown))
-    except BaseException as failure:  # noqa: BLE001 - what the script defines may do anything
+    except BaseException as failure:  # what the script defines may do anything
         text = f"the stack trace cannot be shown: {type(failure).__name__}"
     if len(text) <= STACKTRACE_LIMIT:
         return text
@@ -100,7 +100,7 @@ def _from_script_on(trace: TracebackType | None, script_path: str) -> TracebackT
 def _safely(convert: Any, value: object) -> str:
     try:
         return str(convert(value))
-    except BaseException:  # noqa: BLE001 - what the script defines may do anything
+    except BaseException:  # what the script defines may do anything
         return f"<the {convert.__name__} of this {type(value).__name__} failed>"
 
 

@@ -71,7 +71,10 @@ class ImportWatch(MetaPathFinder):
         self._callbacks = callbacks
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,  # noqa: ARG002 - what an import gives
+        target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         """Find the module as ever, and have its loader call back after its work."""
         callback = self._callbacks.pop(fullname, None)

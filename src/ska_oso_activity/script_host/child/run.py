@@ -85,7 +85,7 @@ def run_script(channel: Channel, order: Mapping[str, Any], interrupts: Interrupt
     channel.send_state("LOADING")
     try:
         module = load(path)
-    except BaseException as error:  # noqa: BLE001 - SystemExit too
+    except BaseException as error:  # SystemExit too
         return unloadable(error, path)
 
     init = getattr(module, "init", None)
@@ -97,7 +97,7 @@ def run_script(channel: Channel, order: Mapping[str, Any], interrupts: Interrupt
             init(*arguments.args, **arguments.kwargs)
         except CannotCall as error:
             return refused(Outcome.RAISED, str(error))
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             return raised(error, path)
 
     if not startable(module):  # known only now: init may have made main
@@ -116,7 +116,7 @@ def run_script(channel: Channel, order: Mapping[str, Any], interrupts: Interrupt
     try:
         value = function(*arguments.args, **arguments.kwargs)
         interrupts.end()
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         interrupts.end()
         return raised(error, path)
     return returned(value)

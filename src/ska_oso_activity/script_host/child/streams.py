@@ -72,7 +72,7 @@ def redirect(sock: socket.socket) -> None:
 
 def _text(raw: PacketStream) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        raw,  # type: ignore[type-var]
+        raw,  # type: ignore[arg-type] # it has no name
         encoding="utf-8",
         errors="backslashreplace",
         write_through=True,

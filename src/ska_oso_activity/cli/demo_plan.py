@@ -1,0 +1,135 @@
+"""What a demonstration runs: our two samples, or a block of the user's own (cli)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ska_oso_activity import samples
+from ska_oso_activity.adapters.pdm import (
+    find_activity,
+    metadata_version,
+    read_scheduling_block,
+)
+from ska_oso_activity.application.ports import FetchedBlock
+from ska_oso_activity.cli.errors import UsageError
+from ska_oso_activity.domain.errors import ActivityError
+from ska_oso_activity.domain.scheduling_block import (
+    BlockReference,
+    SchedulingBlock,
+    path_of_file_uri,
+)
+from ska_oso_activity.domain.script import FileSystemScript, GitScript
+
+ACTIVITY = "observe"
+"""The activity that is run unless another is named."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to start the stack with, and the requests to send.
+
+    Attributes:
+        notes: what the user should know beforehand.
+    """
+
+    oda: Path
+    requests: tuple[dict[str, Any], ...]
+    scripts: tuple[Path, ...] = ()
+    repositories: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def of_samples(directory: Path) -> Plan:
+    """Our Mid block on subarray 1 and our Low block on subarray 2, copied into `directory`."""
+    copy = samples.install(directory)
+    requests = (
+        {"sbd_id": copy.mid_sbd_id, "activity_name": ACTIVITY, "subarray_id": 1},
+        {"sbd_id": copy.low_sbd_id, "activity_name": ACTIVITY, "subarray_id": 2},
+    )
+    return Plan(copy.oda, requests, (copy.scripts,))
+
+
+def of_block(file: Path, activity: str | None, scripts: Path | None, directory: Path) -> Plan:
+    """The block in `file` on subarray 1, from a copy of it in an ODA in `directory`.
+
+    Args:
+        scripts: where its script may be if the path that the block names does not exist; the
+            block's own folder unless given.
+
+    Raises:
+        UsageError: it cannot be run here; the text says what to do.
+    """
+    file = file.resolve()
+    try:
+        content = file.read_bytes().decode("utf-8")
+        block = read_scheduling_block(
+            FetchedBlock(content, None), BlockReference(file.as_uri(), path=str(file))
+        )
+        name = activity or _the_activity(block)
+        script = find_activity(block, name).script
+    except (OSError, UnicodeError, ActivityError) as error:
+        raise UsageError(f"{file} cannot be run: {error}") from error
+    roots: tuple[Path, ...] = ()
+    repositories: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    if isinstance(script, FileSystemScript):
+        named = Path(path_of_file_uri(script.uri) or script.uri)
+        found = _script_here(named, (scripts or file.parent).resolve(), name)
+        roots = (found.parent,)
+        if found != named:
+            content = _with_script(content, name, found)
+            notes = (f"{named} does not exist here: a copy of the block runs {found} instead",)
+    elif isinstance(script, GitScript):
+        repositories = (script.repo,)
+    oda = directory / "oda"
+    copy = _place(block, oda)
+    copy.parent.mkdir(parents=True)
+    copy.write_text(content, encoding="utf-8", newline="")
+    which = {"sbd_id": block.sbd_id} if block.sbd_id else {"sb_uri": copy.as_uri()}
+    request = {**which, "activity_name": name, "subarray_id": 1}
+    return Plan(oda, (request,), roots, repositories, notes)
+
+
+def _the_activity(block: SchedulingBlock) -> str:
+    names = list(block.activities)
+    if ACTIVITY in names:
+        return ACTIVITY
+    if len(names) == 1:
+        return names[0]
+    raise UsageError(
+        f"the block has the activities {', '.join(names) or '(none)'}: choose one with --activity"
+    )
+
+
+def _script_here(named: Path, scripts: Path, activity: str) -> Path:
+    """The script as the block names it, or the file of that name among `scripts`."""
+    if named.is_file():
+        return named
+    other = scripts / named.name
+    if other.is_file():
+        return other
+    raise UsageError(
+        f"activity {activity} of the block runs {named}, which does not exist on this machine, and "
+        f"there is no {named.name} in {scripts} either. Put the script there, or name the "
+        "directory that has it with --scripts DIR"
+    )
+
+
+def _with_script(content: str, activity: str, script: Path) -> str:
+    """The block's text with another path of the script, a bare path where it was one."""
+    document = json.loads(content)
+    raw = document["activities"][activity]
+    is_uri = "://" in str(raw["path"])
+    raw["path"] = script.as_uri() if is_uri else str(script)
+    return json.dumps(document, indent=2)
+
+
+def _place(block: SchedulingBlock, oda: Path) -> Path:
+    """Where a copy of the block belongs in an ODA; a draft, without an id, has no place in it."""
+    if block.sbd_id is None:
+        return oda / "draft" / "draft.json"
+    version = metadata_version(json.loads(block.content)) or 1
+    return oda / "sbd" / block.sbd_id / f"{version}.json"

@@ -1,0 +1,120 @@
+"""A script host in a directory of its own, and short words for what tests do with it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from ska_oso_activity.adapters.host_client import HostClient
+from ska_oso_activity.application.ports import ProcessEnd, ProcessSpec
+from ska_oso_activity.domain.arguments import ProcedureInput
+from ska_oso_activity.script_host.environment import MARK
+from ska_oso_activity.script_host.procfs import environment_value, process, snapshot
+from tests.integration.script_host.recorder import PATIENCE, Recorder
+
+MISBEHAVING = Path(__file__).parents[2] / "scripts" / "misbehaving"
+
+
+class House:
+    """One directory, the host in it, and a client of it with its recorder."""
+
+    def __init__(self, directory: Path, **options):
+        self.directory = directory
+        self.options = options
+        self.ids = itertools.count(1)
+        self.hosts: dict[str, int] = {}
+        self.attach()
+
+    # --- The client
+
+    def attach(self):
+        """Attach a (new) client with a new recorder."""
+        self.heard = Recorder()
+        self.client = HostClient(self.directory, self.heard, **self.options)
+        self.client.open()
+        self.heard.wait("attached")
+        self.note_host()
+
+    def note_host(self):
+        identity = json.loads((self.directory / "host.json").read_text())
+        self.pid = identity["pid"]
+        self.hosts[identity["host"]] = self.pid
+
+    # --- Scripts
+
+    def launch(
+        self, path: Path, *, init=None, function="main", args=(), kwargs=None, **spec
+    ) -> int:
+        """Launch a script and have it started as soon as it is ready, unless `function` is None."""
+        procedure_id = next(self.ids)
+        given = ProcedureInput(**init) if init else ProcedureInput()
+        spec = {"block_path": None, "subarray_id": None, **spec}
+        self.client.launch(ProcessSpec(procedure_id, str(path), given, **spec))
+        if function:
+            self.start(procedure_id, function, args, kwargs)
+        return procedure_id
+
+    def start(self, procedure_id, function="main", args=(), kwargs=None):
+        self.client.start(procedure_id, function, ProcedureInput(tuple(args), kwargs or {}))
+
+    def run(self, path: Path, **options) -> ProcessEnd:
+        """Launch, start and wait for the end."""
+        return self.heard.wait_end(self.launch(path, **options))
+
+    def misbehave(self, name: str, *args, **options) -> ProcessEnd:
+        return self.run(MISBEHAVING / f"{name}.py", args=args, **options)
+
+    def launch_misbehaving(self, name: str, *args, until: str, **options) -> int:
+        """Launch and wait for a line that the script prints once it is at its worst."""
+        procedure_id = self.launch(MISBEHAVING / f"{name}.py", args=args, **options)
+        self.wait_line(procedure_id, until)
+        return procedure_id
+
+    def wait_line(self, procedure_id, text):
+        self.heard.wait("output", procedure_id, lambda _: text in self.texts(procedure_id))
+
+    def lines(self, procedure_id):
+        return self.client.read_output(procedure_id, 0, 1_000_000)[0]
+
+    def texts(self, procedure_id):
+        return [line["text"] for line in self.lines(procedure_id)]
+
+    # --- Processes
+
+    def marked(self):
+        """Pids of living processes of scripts of all hosts that were here."""
+        marks = {
+            pid: environment_value(pid, MARK) for pid, each in snapshot().items() if each.alive
+        }
+        return [pid for pid, mark in marks.items() if (mark or "").partition(":")[0] in self.hosts]
+
+    def tear_down(self):
+        """Let go, end the host, and fail if anything of it is left."""
+        self.client.close()
+        for pid in self.hosts.values():
+            if is_alive(pid):
+                os.kill(pid, signal.SIGTERM)
+        try:
+            wait_until(lambda: not any(map(is_alive, self.hosts.values())), "the host to end")
+            assert self.marked() == []
+        finally:
+            for pid in [*self.hosts.values(), *self.marked()]:
+                if is_alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    found = process(pid)
+    return found is not None and found.alive
+
+
+def wait_until(condition, what: str, patience: float = PATIENCE):
+    """Wait for what nobody tells: a process of others that is gone, a file that is there."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.002)

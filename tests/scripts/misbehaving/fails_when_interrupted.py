@@ -1,0 +1,11 @@
+"""Answers an interrupt with an exception of its own."""
+
+import time
+
+
+def main():
+    print("sleeping")
+    try:
+        time.sleep(1000)
+    except KeyboardInterrupt:
+        raise ValueError("cannot clean up") from None

@@ -1,0 +1,6 @@
+"""Never gets loaded."""
+
+import time
+
+print("sleeping")
+time.sleep(1000)
