@@ -110,7 +110,7 @@ def run(
         ProgramFailed: it ended with an error.
         EnvironmentFailed: it could not be started, was cancelled or took too long.
     """
-    name = command[2] if command[1] == "-m" else Path(command[0]).name
+    name = command[2] if "-m" in command[1:2] else Path(command[0]).name
     try:
         process = subprocess.Popen(
             command,

@@ -27,7 +27,7 @@ from ska_oso_activity.application.ports import LocatedScript
 from ska_oso_activity.domain.errors import EnvironmentFailed, ScriptNotAllowed
 from ska_oso_activity.domain.script import GitScript
 
-PROPERTY = "property ScriptRepositories"
+PROPERTY = "property Repositories"
 KEPT_CHECKOUTS = 50
 MAX_FILES = 200_000
 """Most files in a checkout, those of git itself included."""

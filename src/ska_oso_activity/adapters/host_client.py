@@ -232,7 +232,12 @@ class HostClient:
     # --- Events
 
     def _handle(self, batch: list[Message]) -> dict[int, int]:
-        """Hand events over, except repeats; which were dealt with: the last of each procedure."""
+        """Hand events over, except repeats.
+
+        Returns:
+            The number of the last event that was dealt with, by procedure. One that the listener
+            failed on is none; if it was the end, the host tells it to the next who attaches.
+        """
         done: dict[int, int] = {}
         for message in batch:
             handler = self._handlers.get(str(message.get("kind")))
@@ -243,7 +248,7 @@ class HostClient:
                 try:
                     handler(procedure_id, message)
                 except Exception:
-                    LOG.exception("the listener failed; the host will tell it again")
+                    LOG.exception("the listener failed on %s", message.get("kind"))
                     continue
                 self._seen[procedure_id] = n
             done[procedure_id] = n

@@ -119,16 +119,16 @@ def _check_function(
     function = names.function(name)
     if function is None:
         return []
-    if isinstance(function, ast.AsyncFunctionDef):
+    if isinstance(function, ast.AsyncFunctionDef) or _yields(function):
         text = (
-            f"{name} is an async def, and nothing awaits it: "
-            "make it a plain def that calls asyncio.run"
+            f"{name} is asynchronous or a generator, so calling it would run nothing: "
+            "make it an ordinary function (asyncio.run in it is fine)"
         )
         return [_finding(Reason.SCRIPT_LOAD_ERROR, text)]
     signature = _signature(function.args)
     kwargs = dict(given.kwargs)
     for keyword in added:
-        if _takes(signature, keyword):
+        if _takes(signature, keyword, given):
             kwargs[keyword] = ""
     if subarray_id is not None and _left_without(signature, given, "subarray_id"):
         kwargs["subarray_id"] = subarray_id
@@ -164,14 +164,28 @@ def _signature(arguments: ast.arguments) -> inspect.Signature:
     return inspect.Signature(parameters)
 
 
-def _takes(signature: inspect.Signature, keyword: str) -> bool:
-    """Whether a keyword argument of that name can be given."""
-    by_name = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
-    return any(
-        parameter.kind is inspect.Parameter.VAR_KEYWORD
-        or (parameter.name == keyword and parameter.kind in by_name)
-        for parameter in signature.parameters.values()
-    )
+def _yields(function: ast.FunctionDef) -> bool:
+    """Whether a function is a generator; functions within it are not looked into."""
+    waiting: list[ast.AST] = [*function.body]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Yield, ast.YieldFrom)):
+            return True
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            waiting.extend(ast.iter_child_nodes(node))
+    return False
+
+
+def _takes(signature: inspect.Signature, keyword: str, given: ProcedureInput) -> bool:
+    """Whether a keyword argument can be added: not if a positional one has its place."""
+    parameter = signature.parameters.get(keyword)
+    if parameter is None:
+        kinds = {parameter.kind for parameter in signature.parameters.values()}
+        return inspect.Parameter.VAR_KEYWORD in kinds
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+        return True
+    place = list(signature.parameters).index(keyword)
+    return parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and place >= len(given.args)
 
 
 def _left_without(signature: inspect.Signature, given: ProcedureInput, name: str) -> bool:

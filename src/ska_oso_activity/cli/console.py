@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from datetime import datetime
 
 from rich.console import Console
 from rich.text import Text
 
-out = Console(highlight=False, markup=False, emoji=False)
+WIDE = 200
+"""Columns where there is no terminal: tables in a pipe or a log are not squeezed into 80."""
+
+out = Console(
+    highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDE
+)
 """Results. Colours, boxes and progress bars only on a terminal."""
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 """Errors, and what is worth knowing on the way."""

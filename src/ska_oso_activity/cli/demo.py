@@ -125,7 +125,7 @@ def _table(summaries: list[Summary]) -> Table:
             str(summary.get("subarray_id") or ""),
             printable(wording.block(summary)),
             printable(summary["activity_name"]),
-            wording.states_passed(summary),
+            wording.states_passed(summary, between="\n"),
             str(scans),
             _how_it_ended(summary),
         )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from ska_oso_activity.cli.client import AWAY_LIMIT, CHECK_INTERVAL, ActivityDevice, Subscription
 from ska_oso_activity.cli.errors import DeviceAway
 from ska_oso_activity.cli.event_sequence import EventSequence
-from ska_oso_activity.cli.follow_script import Heard, ScriptFollower
+from ska_oso_activity.cli.follow_script import Channel, ScriptFollower
 from ska_oso_activity.cli.happenings import (
     Finished,
     Happening,
@@ -36,12 +36,13 @@ class Follower:
 
     def __init__(self, device: ActivityDevice) -> None:
         self._device = device
-        self._queue: Heard = queue.Queue()
+        self._queue: queue.Queue[tuple[str, str, Any]] = queue.Queue()
         last = self._device.device.read(EVENT)
         self._sequence = EventSequence(device.events_since, json.loads(last) if last else None)
         self._followed: dict[int, _Followed] = {}
         self._away_since: float | None = None
-        self._progress: dict[int, float] = {}
+        self._channels: dict[str, Channel] = {}
+        self._percent: dict[int, float] = {}
         self._subscriptions = [self._subscribe(EVENT)]
 
     def __enter__(self) -> Follower:
@@ -50,8 +51,8 @@ class Follower:
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         for subscription in self._subscriptions:
             subscription.close()
-        for followed in self._followed.values():
-            followed.close()
+        for channel in self._channels.values():
+            channel.close()
 
     def follow(self, key: int | str, *, until_ready: bool = False) -> int:
         """Follow an activity, with its script's output, to its end; returns its id.
@@ -61,7 +62,7 @@ class Follower:
             until_ready: READY is as far as it goes.
         """
         summary = self._device.activity(key)
-        followed = _Followed(self._device, summary, self._queue, until_ready=until_ready)
+        followed = _Followed(self._device, summary, self._channel, until_ready=until_ready)
         self._followed[summary["activity_id"]] = followed
         return int(summary["activity_id"])
 
@@ -78,35 +79,46 @@ class Follower:
         next_check = time.monotonic() + CHECK_INTERVAL
         while not self._followed or not all(f.finished for f in self._followed.values()):
             try:
-                source, value = self._queue.get(timeout=max(0.0, next_check - time.monotonic()))
+                heard = self._queue.get(timeout=max(0.0, next_check - time.monotonic()))
             except queue.Empty:
                 yield from self._check()
                 next_check = time.monotonic() + CHECK_INTERVAL
             else:
                 with suppress(DeviceAway):  # the next check tells whether it stays away
-                    yield from self._heard(source, value)
+                    yield from self._heard(*heard)
 
     def _subscribe(self, attribute: str) -> Subscription:
         return self._device.device.subscribe(
-            attribute, lambda value: self._queue.put((attribute, value))
+            attribute, lambda value: self._queue.put((self._device.device.name, attribute, value))
         )
 
-    def _heard(self, source: str, value: Any) -> Iterator[Happening]:
+    def _channel(self, executor: str) -> Channel:
+        """The executor, listened to once for all of its activities."""
+        if executor not in self._channels:
+            self._channels[executor] = Channel(
+                self._device.executor(executor),
+                lambda attribute, value: self._queue.put((executor, attribute, value)),
+            )
+        return self._channels[executor]
+
+    def _heard(self, device: str, attribute: str, value: Any) -> Iterator[Happening]:
         if not value:  # nothing has happened yet
             return
-        if source == EVENT:
+        if attribute == EVENT:
             yield from self._events(self._sequence.arrived(json.loads(value)))
-        elif source == ACTIVITIES:
+        elif attribute == ACTIVITIES:
             yield from self._progressed(map(json.loads, value))
-        for followed in self._followed.values():
-            yield from followed.heard(source, value)
+        else:
+            told = json.loads(value)
+            for followed in self._followed.values():
+                yield from followed.heard(device, attribute, told)
 
     def _progressed(self, summaries: Iterable[Mapping[str, Any]]) -> Iterator[Happening]:
         """The progress of activities that run, out of the view of all."""
         for summary in summaries:
             number, percent = int(summary["activity_id"]), summary.get("progress") or 0.0
-            if summary["state"] == "RUNNING" and percent != self._progress.get(number, 0.0):
-                self._progress[number] = percent
+            if summary["state"] == "RUNNING" and percent != self._percent.get(number, 0.0):
+                self._percent[number] = percent
                 yield Progressed(number, percent, summary.get("message") or "")
 
     def _events(self, events: list[Any]) -> Iterator[Happening]:
@@ -146,7 +158,7 @@ class _Followed:
         self,
         device: ActivityDevice,
         summary: Any,
-        heard: Heard,
+        channel: Callable[[str], Channel],
         *,
         until_ready: bool,
     ) -> None:
@@ -155,7 +167,7 @@ class _Followed:
         self._device = device
         self._last = TERMINAL | {ActivityState.READY} if until_ready else TERMINAL
         self._seen: set[tuple[ActivityState, str]] = set()
-        self._script = ScriptFollower(device, self.activity_id, heard)
+        self._script = ScriptFollower(self.activity_id, channel)
 
     def changed(self, change: StateChanged) -> Iterator[Happening]:
         """A change of state was told; those that are known already are passed over."""
@@ -169,10 +181,10 @@ class _Followed:
         event = change.event or {}
         yield from self._script.runs_in(event.get("executor"), event.get("procedure_id"))
 
-    def heard(self, source: str, value: Any) -> Iterator[Happening]:
-        """Something of an executor arrived."""
+    def heard(self, executor: str, attribute: str, told: Mapping[str, Any]) -> Iterator[Happening]:
+        """An executor said something."""
         if not self.finished:
-            yield from self._script.heard(source, value)
+            yield from self._script.heard(executor, attribute, told)
 
     def look(self) -> Iterator[Happening]:
         """Ask the device, and tell what is new."""
@@ -186,9 +198,6 @@ class _Followed:
             yield from self._tell(change)
         yield from self._script.runs_in(summary.get("executor"), summary.get("procedure_id"))
         yield from self._script.look(summary)
-
-    def close(self) -> None:
-        self._script.close()
 
     def _finish(self, change: StateChanged) -> Iterator[Happening]:
         summary = self._device.activity(self.activity_id)

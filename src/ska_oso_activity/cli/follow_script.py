@@ -2,40 +2,59 @@
 
 from __future__ import annotations
 
-import json
-import queue
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ska_oso_activity.cli.client import (
-    CHECK_INTERVAL,
-    ActivityDevice,
-    Output,
-    ScriptExecution,
-    Subscription,
-)
+from ska_oso_activity.cli.client import CHECK_INTERVAL, Output, ScriptExecution, Subscription
 from ska_oso_activity.cli.errors import CliError
 from ska_oso_activity.cli.happenings import Announced, Happening, OutputWritten, Progressed
-
-Heard = queue.Queue[tuple[str, Any]]
-"""Values of attributes as events bring them, each with the attribute's name."""
 
 OUTPUT, PROGRESS, MESSAGE = "scriptOutput", "scriptProgress", "scriptMessage"
 
 
-class ScriptFollower:
-    """Listens to the executor of one activity, once it is known which that is."""
+class Channel:
+    """An executor that is listened to, for all activities that it runs."""
 
-    def __init__(self, device: ActivityDevice, activity_id: int, heard: Heard) -> None:
-        self._device = device
+    def __init__(self, executor: ScriptExecution, deliver: Callable[[str, Any], None]) -> None:
+        """Begin to listen; values come with the attribute's name.
+
+        Raises:
+            CliError: it cannot be listened to now.
+        """
+        self.executor = executor
+        self._subscriptions: list[Subscription] = []
+        try:
+            for attribute in (OUTPUT, PROGRESS, MESSAGE):
+                self._subscriptions.append(
+                    executor.device.subscribe(attribute, _with(attribute, deliver))
+                )
+        except CliError:
+            self.close()
+            raise
+
+    def renew(self) -> None:
+        """Listen anew: events were missed."""
+        for subscription in self._subscriptions:
+            subscription.renew()
+
+    def close(self) -> None:
+        """Listen no more."""
+        for subscription in self._subscriptions:
+            subscription.close()
+
+
+class ScriptFollower:
+    """Tells what one activity's script says, once it is known which executor runs it."""
+
+    def __init__(self, activity_id: int, open_channel: Callable[[str], Channel]) -> None:
         self._activity_id = activity_id
-        self._queue = heard
-        self._executor: ScriptExecution | None = None
+        self._open_channel = open_channel
+        self._channel: Channel | None = None
         self._procedure_id: int | None = None
         self._offset = 0
-        self._progress = 0.0
-        self._subscriptions: list[Subscription] = []
+        self._percent = 0.0
+        self._message = ""
         self._heard_at = 0.0
 
     def runs_in(self, executor: str | None, procedure_id: int | None) -> Iterator[Happening]:
@@ -43,40 +62,35 @@ class ScriptFollower:
 
         An executor that is away is no trouble: the next look tries again.
         """
-        if self._executor is not None or executor is None or procedure_id is None:
+        if self._channel is not None or executor is None or procedure_id is None:
             return
         try:
-            found = self._device.executor(executor)
-            for attribute in (OUTPUT, PROGRESS, MESSAGE):
-                self._subscribe(found, attribute)
+            self._channel = self._open_channel(executor)
         except CliError:
-            self.close()
             return
-        self._executor, self._procedure_id = found, procedure_id
+        self._procedure_id = procedure_id
         yield from self._fetch()
 
-    def heard(self, source: str, value: Any) -> Iterator[Happening]:
-        """An event of an executor arrived, perhaps about another script."""
-        if source not in {OUTPUT, PROGRESS, MESSAGE}:
+    def heard(self, executor: str, attribute: str, told: Mapping[str, Any]) -> Iterator[Happening]:
+        """An executor said something, perhaps about another script."""
+        if self._channel is None or self._channel.executor.device.name != executor:
             return
-        told = json.loads(value)
-        if self._procedure_id is None or told.get("procedure_id") != self._procedure_id:
+        if told.get("procedure_id") != self._procedure_id:
             return
         self._heard_at = time.monotonic()
-        if source == OUTPUT:
+        if attribute == OUTPUT:
             # The event is a hint: asking from where we are gives every line, in order.
             yield from self._fetch()
-        elif source == PROGRESS:
+        elif attribute == PROGRESS:
             yield from self._progressed(told["progress"], told.get("message") or "")
-        else:
-            yield Announced(self._activity_id, told["message"])
+        elif attribute == MESSAGE:
+            yield from self._announced(told["message"])
 
     def look(self, summary: Mapping[str, Any]) -> Iterator[Happening]:
-        """Fetch what events should have told."""
-        news = [*self._fetch(), *self._progressed(summary.get("progress") or 0.0, "")]
-        if news and time.monotonic() - self._heard_at > CHECK_INTERVAL:
-            for subscription in self._subscriptions:
-                subscription.renew()
+        """Tell what events should have told."""
+        news = [*self._fetch(), *self._said(summary)]
+        if news and self._channel and time.monotonic() - self._heard_at > CHECK_INTERVAL:
+            self._channel.renew()
         yield from news
 
     def rest(self, summary: Mapping[str, Any]) -> Iterator[Happening]:
@@ -85,24 +99,12 @@ class ScriptFollower:
         tail = [line for line in summary.get("output_tail") or () if line["n"] >= self._offset]
         if tail:
             yield from self._written(Output(tail, tail[-1]["n"] + 1))
-        yield from self._progressed(summary.get("progress") or 0.0, "")
-        self.close()
-
-    def close(self) -> None:
-        """Listen no more."""
-        while self._subscriptions:
-            self._subscriptions.pop().close()
-
-    def _subscribe(self, executor: ScriptExecution, attribute: str) -> None:
-        def deliver(value: str) -> None:
-            self._queue.put((attribute, value))
-
-        self._subscriptions.append(executor.device.subscribe(attribute, deliver))
+        yield from self._said(summary)
 
     def _fetch(self) -> Iterator[Happening]:
-        while self._executor is not None and self._procedure_id is not None:
+        while self._channel is not None and self._procedure_id is not None:
             try:
-                output = self._executor.output(self._procedure_id, self._offset)
+                output = self._channel.executor.output(self._procedure_id, self._offset)
             except CliError:
                 return
             if output.next_offset <= self._offset:
@@ -116,7 +118,21 @@ class ScriptFollower:
             yield OutputWritten(self._activity_id, tuple(output.lines), lost)
         self._offset = output.next_offset
 
+    def _said(self, summary: Mapping[str, Any]) -> Iterator[Happening]:
+        message = summary.get("message") or ""
+        if message and message != self._message:
+            yield from self._announced(message)
+        yield from self._progressed(summary.get("progress") or 0.0, message)
+
+    def _announced(self, message: str) -> Iterator[Happening]:
+        self._message = message
+        yield Announced(self._activity_id, message)
+
     def _progressed(self, percent: float, message: str) -> Iterator[Happening]:
-        if percent != self._progress:
-            self._progress = percent
+        if percent != self._percent:
+            self._percent, self._message = percent, message
             yield Progressed(self._activity_id, percent, message)
+
+
+def _with(attribute: str, deliver: Callable[[str, Any], None]) -> Callable[[Any], None]:
+    return lambda value: deliver(attribute, value)

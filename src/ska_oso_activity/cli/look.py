@@ -131,9 +131,9 @@ def _print_lines(lines: Any, *, as_json: bool) -> None:
 def _table(summaries: list[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("id", justify="right")
-    for column in ("state", "activity", "block", "subarray", "requested (UTC)", "by"):
-        table.add_column(column, no_wrap=column != "block")
-    table.add_column("last message", overflow="fold")
+    for column in ("state", "activity", "block", "lane", "requested (UTC)"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("last message", no_wrap=True, ratio=1)
     for summary in summaries:
         requested = (summary.get("activity_states") or [["", ""]])[0][1]
         table.add_row(
@@ -142,8 +142,7 @@ def _table(summaries: list[Mapping[str, Any]]) -> Table:
             printable(summary["activity_name"]),
             printable(wording.block(summary)),
             str(summary.get("subarray_id") or ""),
-            requested[:19].replace("T", " "),
-            printable(summary.get("requested_by") or ""),
+            requested[5:19].replace("T", " "),
             printable(summary.get("reason") or summary.get("message") or ""),
         )
     return table

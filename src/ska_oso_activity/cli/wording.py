@@ -61,13 +61,13 @@ def output_line(line: Mapping[str, Any]) -> Text:
     return text
 
 
-def states_passed(summary: Mapping[str, Any]) -> Text:
+def states_passed(summary: Mapping[str, Any], between: str = ", ") -> Text:
     """The states of an activity with the seconds spent in each: `PREPARING 0.1 s, RUNNING ...`."""
     passed: list[list[str]] = summary["activity_states"]
     line = Text()
     for (name, since), until in zip(passed, [*passed[1:], None], strict=True):
         if line:
-            line.append(", ")
+            line.append(between)
         line.append_text(state(name))
         if until is not None:
             line.append(f" {seconds_between(since, until[1]):.1f} s")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -113,7 +112,7 @@ class ScriptProcess:
         self._ladder = Ladder(self._loop, self._name, rungs, grace, self._send_signal)
 
     def _send_signal(self, number: signal.Signals) -> None:
-        if self._outcome is not None and not self._stopped:
+        if self._outcome is not None:
             self._hurried = True
         self._leader.send_signal(number)
 
@@ -139,7 +138,6 @@ class ScriptProcess:
     def _on_death(self) -> None:
         """The leader has ended. Its pid stays taken until we wait for it, so that is done last."""
         self._dead = True
-        self._died_at = time.monotonic()
         if self._ladder:
             self._ladder.cancel()
         self._control.drain()

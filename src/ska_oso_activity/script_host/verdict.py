@@ -26,6 +26,9 @@ _FAILURES: Mapping[Outcome, Reason] = {
 }
 
 
+_CUT = "threads of the script were still running after main had returned, and were ended"
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What is known once a script's process is gone.
@@ -35,7 +38,7 @@ class Evidence:
         outcome: what it said of its end; None if it died without a word.
         returncode: its exit code, or minus the signal that killed it.
         stopped: whether it was asked to stop before it told its outcome.
-        hurried: whether we ended it after it had told its outcome.
+        hurried: whether we signalled it after it had told its outcome.
     """
 
     state: str
@@ -70,12 +73,13 @@ def judge(evidence: Evidence) -> dict[str, Any]:
             "error": outcome.get("error"),
             "stacktrace": outcome.get("stacktrace"),
         }
-    if code != 0 and not evidence.hurried:
+    if code != 0 and not evidence.hurried and not evidence.stopped:
         return end | _died(f"{_death(code)} after main had returned")
+    messages = [outcome.get("message"), _CUT if code != 0 else None]
     return end | {
         "state": "COMPLETE",
         "result": outcome.get("result"),
-        "message": outcome.get("message") or "",
+        "message": "; ".join(filter(None, messages)),
     }
 
 

@@ -44,6 +44,11 @@ class House:
         self.pid = identity["pid"]
         self.hosts[identity["host"]] = self.pid
 
+    def wait_for_host(self, number):
+        """Wait until the client has attached for the nth time."""
+        wait_until(lambda: len(self.heard.all("attached")) >= number, "the next host")
+        self.note_host()
+
     # --- Scripts
 
     def launch(

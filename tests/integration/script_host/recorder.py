@@ -20,6 +20,9 @@ class Heard:
     procedure_id: int | None
     value: Any
 
+    def is_a(self, method, procedure_id):
+        return (self.method, self.procedure_id) == (method, procedure_id)
+
 
 class Recorder:
     """Implements ScriptHostListener."""
@@ -57,9 +60,8 @@ class Recorder:
         with self._changed:
             while True:
                 for heard in self.heard:
-                    if (heard.method, heard.procedure_id) == (method, procedure_id):
-                        if accept(heard.value):
-                            return heard
+                    if heard.is_a(method, procedure_id) and accept(heard.value):
+                        return heard
                 if not self._changed.wait(max(0.0, deadline - time.monotonic())):
                     raise AssertionError(
                         f"no {method} of procedure {procedure_id} came within {patience} s:\n"
@@ -80,6 +82,9 @@ class Recorder:
             for heard in self.heard
             if heard.procedure_id == procedure_id and (not methods or heard.method in methods)
         ]
+
+    def all(self, method):
+        return [heard for heard in self.heard if heard.method == method]
 
     def states(self, procedure_id):
         return [value[0] for _, value in self.of(procedure_id, "state")]

@@ -1,14 +1,16 @@
-"""Leaves a daemon behind: forked twice, in a session of its own, if told to without environment."""
+"""Leaves a daemon behind: forked twice, in a session of its own, without environment if told so."""
 
 import os
 import signal
 import time
+from pathlib import Path
 
 
-def main(pid_file, *, forget_environment=False, then="return"):
+def main(pid_file, *, forget_environment=False, new_session=True, then="return"):
     reader, writer = os.pipe()
     if os.fork() == 0:
-        os.setsid()
+        if new_session:
+            os.setsid()
         if os.fork() == 0:
             daemon(pid_file, writer, forget_environment=forget_environment)
         os._exit(0)
@@ -24,8 +26,7 @@ def main(pid_file, *, forget_environment=False, then="return"):
 def daemon(pid_file, writer, *, forget_environment):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with open(pid_file, "w") as file:
-        file.write(str(os.getpid()))
+    Path(pid_file).write_text(str(os.getpid()))
     os.write(writer, b"1")
     if forget_environment:
         os.execve("/bin/sleep", ["sleep", "1000"], {})

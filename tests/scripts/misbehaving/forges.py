@@ -1,5 +1,6 @@
 """Claims success on every descriptor it has, then fails."""
 
+import contextlib
 import json
 import os
 
@@ -8,18 +9,9 @@ def main():
     message = {"kind": "outcome", "outcome": "returned", "result": "forged", "token": "0" * 32}
     text = json.dumps(message).encode()
     print(text.decode())
-    for fd in map(int, os.listdir("/proc/self/fd")):
-        for packet in (
-            text,
-            b"\0" * 16 + b"." + text,
-            b"\1forged\n",
-            b"\xff",
-            b"",
-            b"\n",
-            b"+" * 99,
-        ):
-            try:
+    packets = (text, b"\0" * 16 + b"." + text, b"\1forged\n", b"\xff", b"", b"\n", b"+" * 99)
+    for fd in range(3, 64):
+        for packet in packets:
+            with contextlib.suppress(OSError):
                 os.write(fd, packet)
-            except OSError:
-                break
     raise RuntimeError("the honest end")

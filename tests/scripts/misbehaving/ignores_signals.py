@@ -1,15 +1,14 @@
 """Ignores every signal that can be ignored."""
 
+import contextlib
 import signal
 import time
 
 
 def main():
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
-        try:
+        with contextlib.suppress(OSError):
             signal.signal(number, signal.SIG_IGN)
-        except OSError:
-            pass
     print("ignoring")
     while True:
         time.sleep(1)

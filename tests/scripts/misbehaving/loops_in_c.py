@@ -1,4 +1,4 @@
-"""Runs a loop in C, which no handler of Python interrupts; SIGTERM is handled, so never acted on."""
+"""Runs a loop in C, during which no signal handler of Python's is called."""
 
 import itertools
 import signal

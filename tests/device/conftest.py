@@ -1,0 +1,66 @@
+"""Two stacks, each started once, by pytest's own process; tests are forked and only talk to them.
+
+A fixture of a forked test is made in the child, so that a stack made by a fixture would be one for
+each test. This process starts them instead, when the first test asks, and never talks to Tango.
+"""
+
+import os
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.device.client import Client
+from tests.device.stack import Stack
+
+_stacks: dict[str, Stack] = {}
+_failures: dict[str, str] = {}
+STACKS = ("stack", "fragile_stack")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "device" in item.path.parts and set(STACKS) & set(getattr(item, "fixturenames", [])):
+            item.add_marker(pytest.mark.forked)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    for name in set(STACKS) & set(getattr(item, "fixturenames", [])):
+        if name not in _stacks:
+            _stacks[name] = Stack()
+            try:
+                _stacks[name].start()
+            except (OSError, RuntimeError, ValueError) as error:
+                _failures[name] = str(error)
+    return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    stacks, _stacks_ = list(_stacks.values()), _stacks.clear()
+    for stack in stacks:
+        stack.stop()
+
+
+def _connect(name: str) -> Stack:
+    if name in _failures:
+        pytest.fail(_failures[name])
+    os.environ["TANGO_HOST"] = _stacks[name].tango_host
+    return _stacks[name]
+
+
+@pytest.fixture
+def stack() -> Stack:
+    """The stack that most tests share; a test leaves it as it was."""
+    return _connect("stack")
+
+
+@pytest.fixture
+def client(stack: Stack) -> Client:
+    return Client()
+
+
+@pytest.fixture
+def fragile_stack() -> Stack:
+    """The stack whose servers are killed, initialised and given other properties."""
+    return _connect("fragile_stack")
