@@ -390,6 +390,7 @@ class FakeExecutor:
         self.troubles: dict[str, deque[Any]] = {}
         self.gates: dict[str, threading.Event] = {}
         self.log: dict[int, list[dict[str, Any]]] = {}
+        self.listener_errors: list[Exception] = []
         self._lock = threading.RLock()
         self._tells = True
         self._undelivered: deque[Callable[[ExecutorListener], None]] = deque()
@@ -649,8 +650,12 @@ class FakeExecutor:
                     return
                 tell = self._undelivered.popleft()
                 self._busy = True
-            assert self.listener is not None
-            tell(self.listener)
+            try:
+                assert self.listener is not None
+                tell(self.listener)
+            except Exception as error:
+                # As in the real one, a listener that fails does not end the following.
+                self.listener_errors.append(error)
             NEWS.tell()
 
     # --- Looking

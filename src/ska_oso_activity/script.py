@@ -27,7 +27,8 @@ _LOG = logging.getLogger(__name__)
 class _Reporter(Protocol):
     """Takes reports to whoever runs the script."""
 
-    subarray_id: int | None
+    @property
+    def subarray_id(self) -> int | None: ...
 
     def announce(self, message: str) -> None: ...
 

@@ -15,11 +15,12 @@ from tests.device.stack import Stack
 _stacks: dict[str, Stack] = {}
 _failures: dict[str, str] = {}
 STACKS = ("stack", "fragile_stack")
+FORKED = {*STACKS, "own_stack"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "device" in item.path.parts and set(STACKS) & set(getattr(item, "fixturenames", [])):
+        if FORKED & set(getattr(item, "fixturenames", [])):
             item.add_marker(pytest.mark.forked)
 
 
@@ -64,3 +65,15 @@ def client(stack: Stack) -> Client:
 def fragile_stack() -> Stack:
     """The stack whose servers are killed, initialised and given other properties."""
     return _connect("fragile_stack")
+
+
+@pytest.fixture
+def own_stack() -> Iterator[Stack]:
+    """A stack for one test alone, where nothing has happened yet."""
+    own = Stack()
+    try:
+        own.start()
+        os.environ["TANGO_HOST"] = own.tango_host
+        yield own
+    finally:
+        own.stop()

@@ -67,6 +67,7 @@ class HostClient:
         self._idle_seconds = idle_seconds
         self._changed = threading.Condition()
         self._attachment: Attachment | None = None
+        self._greeted = False
         self._trouble = "it was not attached to yet"
         self._closing = False
         self._seen: dict[int, int] = {}
@@ -160,8 +161,8 @@ class HostClient:
 
     def _wait_attached(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._attachment or self._closing, ATTACH_SECONDS)
-            if self._attachment is None:
+            self._changed.wait_for(lambda: self._greeted or self._closing, ATTACH_SECONDS)
+            if not self._greeted:
                 reason = "it was let go" if self._closing else self._trouble
                 raise ExecutorUnavailable(f"the script host cannot be reached: {reason}")
 
@@ -186,11 +187,13 @@ class HostClient:
     def _follow(self, attachment: Attachment) -> bool:
         """Deal with what the host says until contact ends; whether another server took over."""
         LOG.info("attached to script host %s", attachment.hello.get("host"))
-        self._tell("on_host_attached", frozenset(attachment.hello.get("procedures") or ()))
         with self._changed:
             if self._closing:
                 attachment.close()
             self._attachment = attachment
+        self._tell("on_host_attached", frozenset(attachment.hello.get("procedures") or ()))
+        with self._changed:  # now the listener knows which scripts are there: new ones may follow
+            self._greeted = True
             self._changed.notify_all()
         replaced = False
         for batch in attachment.batches():
@@ -203,6 +206,7 @@ class HostClient:
                 break
         with self._changed:
             self._attachment = None
+            self._greeted = False
             self._trouble = "contact was lost"
         attachment.release()
         return replaced

@@ -26,7 +26,7 @@ def check_script(
     source: bytes | str,
     filename: str,
     init_args: ProcedureInput,
-    main_args: ProcedureInput,
+    main_args: ProcedureInput | None,
     subarray_id: int | None,
 ) -> list[Finding]:
     """Everything found wrong with a script and the arguments it will get; empty if nothing is.
@@ -34,7 +34,7 @@ def check_script(
     Args:
         source: the script; bytes may say their own encoding.
         filename: only for Python's own messages; it is not read.
-        main_args: for the function that is started, main or else run.
+        main_args: for the function that is started, main or else run; None: not known yet.
         subarray_id: the lane, given to a parameter of that name that is left without a value.
     """
     try:
@@ -52,6 +52,8 @@ def check_script(
     findings = _check_function(names, "init", init_args, subarray_id, ())
     for name in ("main", "run"):
         if names.may_have(name):
+            if main_args is None:
+                return findings
             return findings + _check_function(names, name, main_args, subarray_id, RESERVED_KWARGS)
     nothing = "the script has neither main nor run: there is nothing to start"
     return [*findings, _finding(Reason.SCRIPT_LOAD_ERROR, nothing)]
@@ -214,4 +216,4 @@ def inspect_script(
         source = path.read_bytes()
     except OSError as error:
         return [_finding(Reason.SCRIPT_NOT_FOUND, f"the script cannot be read: {error.strerror}")]
-    return check_script(source, path.name, init_args, main_args or ProcedureInput(), subarray_id)
+    return check_script(source, path.name, init_args, main_args, subarray_id)

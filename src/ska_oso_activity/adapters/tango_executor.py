@@ -2,9 +2,9 @@
 
 Commands go out as Tango commands. What happens over there comes in as change events, which one
 thread hands on in the order of their `seq`: gaps are filled by EventsSince, repeats are dropped.
-The same thread looks after the contact: it notices silence within a second, and a restart of the
-server within half a second, and then subscribes anew at once (left to itself, cppTango takes 8 to
-10 s).
+The same thread looks after the contact: it notices a restart of the server within half a second,
+and then subscribes anew at once (left to itself, cppTango takes 8 to 10 s). A second one notices
+when no answer has come for a second.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ class TangoExecutor:
         self._checks: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
         self._server_started: str | None = None
         self._closing = threading.Event()
+        self._unanswered_since: float | None = None
+        self._lost = False
         self._thread = threading.Thread(target=self._follow, name=f"follow-{name}", daemon=True)
 
     # --- Commands ----------------------------------------------------------------------------
@@ -201,6 +203,7 @@ class TangoExecutor:
     def begin(self) -> None:
         """Begin to follow the executor."""
         self._thread.start()
+        threading.Thread(target=self._guard, name=f"guard-{self.name}", daemon=True).start()
 
     def close(self) -> None:
         """Stop following."""
@@ -210,33 +213,35 @@ class TangoExecutor:
             self._thread.join(timeout=3.0)
 
     def _follow(self) -> None:
-        last_answer = time.monotonic()
-        lost = silent = connected = False
-        looked = 0.0
+        connected = told = False
         while not self._closing.is_set():
             try:
-                if not connected:
-                    self._make_contact()
-                    connected, lost, silent = True, False, False
-                elif time.monotonic() - looked >= HEARTBEAT:
+                if self._unanswered_since is None:
+                    self._unanswered_since = time.monotonic()
+                if connected and not self._lost:
                     self._look()
-                last_answer = looked = time.monotonic()
-                self._take(timeout=HEARTBEAT)
-                continue
-            except ExecutorUnavailable as error:
-                if not silent:
-                    _log.info("%s: %s", self.name, error)
-                silent, connected = True, False
+                else:
+                    self._make_contact()
+                    connected = True
+                self._unanswered_since = None
+                told = False
+                self._take(HEARTBEAT)
+            except Exception as error:
+                if not told:
+                    unexpected = None if isinstance(error, ExecutorUnavailable) else error
+                    _log.info("%s: %s", self.name, error, exc_info=unexpected)
+                connected, told = False, True
                 self._let_go()
-            except Exception:
-                _log.exception("following %s", self.name)
-                silent, connected = True, False
-                self._let_go()
-            if not lost and time.monotonic() - last_answer >= SILENCE - RECONNECT_PAUSE:
-                lost = True
-                self._tell(lambda: self._listener.on_executor_lost(self.name))
-            self._closing.wait(RECONNECT_PAUSE)
+                self._closing.wait(RECONNECT_PAUSE)
         self._let_go()
+
+    def _guard(self) -> None:
+        """Notice silence in time: a call to a server that hangs comes back only after seconds."""
+        while not self._closing.wait(RECONNECT_PAUSE):
+            since = self._unanswered_since
+            if not self._lost and since is not None and time.monotonic() - since >= SILENCE:
+                self._lost = True
+                self._tell(lambda: self._listener.on_executor_lost(self.name))
 
     def _make_contact(self) -> None:
         """Subscribe (anew), catch up with what was missed, and say that the executor is there."""
@@ -247,6 +252,8 @@ class TangoExecutor:
             self._subscribe(self._pulse)
             self._server_started = started
             self._catch_up()
+        self._lost = False
+        self._unanswered_since = None
         self._tell(lambda: self._listener.on_executor_back(self.name))
 
     def _look(self) -> None:
@@ -285,9 +292,9 @@ class TangoExecutor:
         elif event.attr_value is not None and event.attr_value.value:
             self._inbox.put((name, event.attr_value.value))
 
-    def _take(self, timeout: float) -> None:
-        """Handle what has come; returns when nothing has for `timeout` seconds, or for a look."""
-        until = time.monotonic() + timeout
+    def _take(self, seconds: float) -> None:
+        """Handle what comes for so many seconds, or until there is a reason to look."""
+        until = time.monotonic() + seconds
         while not self._closing.is_set() and (left := until - time.monotonic()) > 0:
             try:
                 name, text = self._inbox.get(timeout=left)

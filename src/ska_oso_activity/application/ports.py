@@ -198,7 +198,7 @@ class Executor(Protocol):
 
 
 class ExecutorListener(Protocol):
-    """Told what executors do; called from one thread per executor, in order."""
+    """Told what executors do, in order; `on_executor_lost` comes from a thread of its own."""
 
     def on_procedure_event(self, executor: str, event: Mapping[str, Any]) -> None:
         """A procedure changed state."""

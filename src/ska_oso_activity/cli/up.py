@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,16 @@ def up(
         state.path, oda or state.default_oda, tuple(scripts or ()), tuple(repository or ())
     )
     say(f"starting; state directory: {state.path}")
-    run(Stack(state, places, telescope, host, port), say=say, ready=_print_ready)
+    stack = Stack(state, places, telescope, _address(host), port)
+    run(stack, say=say, ready=_print_ready)
+
+
+def _address(host: str) -> str:
+    """The IPv4 address of a host; given a name, Tango would bind its event sockets to all."""
+    try:
+        return socket.gethostbyname(host)
+    except OSError as error:
+        raise UsageError(f"--host {host}: no address of this machine ({error})") from error
 
 
 def _print_ready(ready: Ready) -> None:

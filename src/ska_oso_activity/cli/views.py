@@ -89,7 +89,7 @@ class LiveView:
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}"),
             TextColumn("{task.fields[state]}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=20),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
             TextColumn(

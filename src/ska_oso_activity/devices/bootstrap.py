@@ -35,6 +35,7 @@ from ska_oso_activity.application.script_execution_service import (
     ExecutionSettings,
     ScriptExecutionService,
 )
+from ska_oso_activity.application.watch import Watch
 from ska_oso_activity.application.workers import Workers
 from ska_oso_activity.devices.publisher import TangoPublisher
 
@@ -111,13 +112,15 @@ def build_activity_parts(  # noqa: PLR0913
     follower.recover()
     for executor in executors.values():
         executor.begin()
+    watch = Watch(archive.check, partial(health, "archive"))
+    watch.begin()
     return ActivityParts(
         service,
         enquiries,
         register,
         archive,
         list(executors.values()),
-        [workers.close, enquiries.close, outcomes.close, register.close],
+        [watch.close, workers.close, enquiries.close, outcomes.close, register.close],
     )
 
 

@@ -25,7 +25,9 @@ ANSWER_SECONDS = 5.0
 """How long a host may take to say hello, or to read what it is sent."""
 
 START_SECONDS = 15.0
-RETRY_SECONDS = 0.01
+LONGEST_PAUSE = 1.0
+"""Seconds between two attempts, after some."""
+
 READ_BYTES = 256 * 1024
 
 
@@ -109,6 +111,7 @@ def attach(directory: HostDirectory, lifeline: int | None, idle_seconds: float) 
         HostUnavailable: it cannot be.
     """
     deadline = time.monotonic() + START_SECONDS
+    pause = 0.01
     try:
         directory.create()
         while True:
@@ -120,7 +123,8 @@ def attach(directory: HostDirectory, lifeline: int | None, idle_seconds: float) 
                 if time.monotonic() > deadline:
                     raise
             start_host(directory, lifeline, idle_seconds)
-            time.sleep(RETRY_SECONDS)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
     except OSError as error:
         raise HostUnavailable(f"no script host in {directory.path}: {error}") from error
 

@@ -7,16 +7,20 @@ import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from ska_oso_activity.script_host.frames import hung_up
-from ska_oso_activity.script_host.lines import LineJoiner
+from ska_oso_activity.script_host.frames import OUTPUT_HEAD, OUTPUT_PACKET_LIMIT, hung_up
+from ska_oso_activity.script_host.lines import StreamLines
 from ska_oso_activity.script_host.loop import Loop
 from ska_oso_activity.script_host.output import OutputWriter
 
 STREAMS: Mapping[int, str] = {1: "stdout", 2: "stderr", 3: "log"}
-"""First byte of an output packet."""
+"""What the stream's number in a packet means."""
 
-PACKET_BYTES = 32 * 1024
-"""Most text in one packet."""
+NATIVE = 0
+"""Stands for whatever writes to a pipe, where there is no telling who it is."""
+
+LAST_TURNS = 64
+"""More than what can be waiting. Who still writes at the end was handed a descriptor by the script,
+and is no process of it."""
 
 TURN_BYTES = 64 * 1024
 """How much one script may write before the others get their turn."""
@@ -42,9 +46,7 @@ class OutputCapture:
         self._pipes = dict(pipes)
         self._writer = writer
         self._on_lines = on_lines
-        self._joiners = {stream: LineJoiner() for stream in STREAMS.values()}
-        # Native code has joiners of its own: its pieces must not end up inside Python's lines.
-        self._native = {stream: LineJoiner() for stream in pipes}
+        self._lines = {stream: StreamLines() for stream in STREAMS.values()}
         loop.watch(packets.fileno(), self._read_packets)
         for stream, fd in pipes.items():
             loop.watch(fd, partial(self._read_pipe, stream, fd))
@@ -52,17 +54,11 @@ class OutputCapture:
     def finish(self) -> None:
         """Read all that is there, and take unfinished lines as they are: nothing more will come."""
         for stream, fd in self._pipes.items():
-            while self._read_pipe(stream, fd):
-                pass
-        while self._read_packets():
-            pass
-        rest = [
-            (stream, text)
-            for joiners in (self._joiners, self._native)
-            for stream, joiner in joiners.items()
-            for text in joiner.finish()
-        ]
-        self._keep(rest)
+            _repeat(partial(self._read_pipe, stream, fd))
+        _repeat(self._read_packets)
+        self._keep(
+            [(stream, text) for stream, lines in self._lines.items() for text in lines.finish()]
+        )
         for fd in (self._packets.fileno(), *self._pipes.values()):
             self._loop.unwatch(fd)
         self._writer.close()
@@ -74,7 +70,7 @@ class OutputCapture:
         more = True
         while more and size < TURN_BYTES:
             try:
-                packet = self._packets.recv(PACKET_BYTES + 1)
+                packet = self._packets.recv(OUTPUT_PACKET_LIMIT)
             except BlockingIOError:
                 more = False
                 break
@@ -85,9 +81,13 @@ class OutputCapture:
                 more = False
                 break
             size += len(packet) + 64  # many small packets are work too
-            stream = STREAMS.get(packet[0]) if packet else None
+            if len(packet) < OUTPUT_HEAD.size:
+                continue
+            number, writer = OUTPUT_HEAD.unpack_from(packet)
+            stream = STREAMS.get(number)
             if stream:
-                lines.extend((stream, text) for text in self._joiners[stream].feed(packet[1:]))
+                texts = self._lines[stream].feed(writer, packet[OUTPUT_HEAD.size :])
+                lines.extend((stream, text) for text in texts)
         self._keep(lines)
         return more
 
@@ -102,10 +102,17 @@ class OutputCapture:
         if not data:
             self._loop.unwatch(fd)
             return False
-        self._keep([(stream, text) for text in self._native[stream].feed(data)])
+        self._keep([(stream, text) for text in self._lines[stream].feed(NATIVE, data)])
         return True
 
     def _keep(self, lines: list[tuple[str, str]]) -> None:
         if lines:
             self._writer.write(lines)
             self._on_lines()
+
+
+def _repeat(read: Callable[[], bool]) -> None:
+    """Read until there is nothing more."""
+    for _ in range(LAST_TURNS):
+        if not read():
+            return

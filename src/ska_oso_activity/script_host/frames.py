@@ -1,8 +1,10 @@
-"""Messages between the host and a script's process, as packets on a SOCK_SEQPACKET socket.
+"""What host and script's process exchange, as packets on two SOCK_SEQPACKET sockets.
 
-A packet is the secret token, a flag (`+` more follows, `.` last) and a piece of the message's
-JSON. A packet that does not begin with the token was not written by our code and is ignored, so
-whatever a script writes to the descriptor means nothing.
+On one, messages. A packet is the secret token, a flag (`+` more follows, `.` last) and a piece of
+the message's JSON. A packet that does not begin with the token was not written by our code and is
+ignored, so whatever a script writes to the descriptor means nothing.
+
+On the other, output. A packet is the number of the stream, who writes, and a piece of text.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +26,11 @@ PIECE_BYTES = 32 * 1024
 PACKET_LIMIT = TOKEN_BYTES + 1 + PIECE_BYTES
 MESSAGE_LIMIT = 16 * 1024 * 1024
 """Largest message, in bytes of JSON."""
+
+OUTPUT_HEAD = struct.Struct("<BI")
+"""Stream, and id of the thread that writes (one that no other thread of any process has)."""
+
+OUTPUT_PACKET_LIMIT = OUTPUT_HEAD.size + PIECE_BYTES
 
 _MORE, _LAST = b"+", b"."
 

@@ -136,19 +136,20 @@ class Host:
     # --- Its commands
 
     def _launch(self, message: Message) -> None:
-        request = LaunchRequest.from_json(message)
-        procedure_id = request.procedure_id
+        procedure_id = int(message["procedure_id"])
         if procedure_id in self._launched or procedure_id in self._journal.procedures():
             LOG.warning("procedure %d was launched before: nothing is done", procedure_id)
             return
         self._launched.add(procedure_id)
         self._directory.remove(procedure_id)
         mark = mark_of(self._name, procedure_id)
-        environment = script_environment(os.environ, request.environment, mark)
         try:
+            request = LaunchRequest.from_json(message)
+            environment = script_environment(os.environ, request.environment, mark)
             leader = start_fresh(request.python, environment, self._umask)
-        except OSError as error:
-            self._could_not_start(request, error)
+        except (OSError, KeyError, TypeError, ValueError, InvalidRequest) as error:
+            LOG.exception("procedure %d cannot be launched", procedure_id)
+            self._could_not_launch(procedure_id, message.get("python"), error)
             return
         self._follow(request, leader, mark)
 
@@ -171,13 +172,10 @@ class Host:
         if self._terminating:
             self._processes[procedure_id].stop(request.grace)
 
-    def _could_not_start(self, request: LaunchRequest, error: OSError) -> None:
-        reason = Reason.ENVIRONMENT_ERROR if request.python else Reason.INTERNAL_ERROR
-        text = f"the interpreter {request.python or ''} could not be started: {error}"
-        LOG.error("procedure %d: %s", request.procedure_id, text)
-        self._emit(
-            request.procedure_id, "end", {"state": "FAILED", "reason": reason.value, "error": text}
-        )
+    def _could_not_launch(self, procedure_id: int, python: Any, error: Exception) -> None:
+        reason = Reason.ENVIRONMENT_ERROR if python else Reason.INTERNAL_ERROR
+        text = f"the interpreter {python or ''} could not be started: {error}"
+        self._emit(procedure_id, "end", {"state": "FAILED", "reason": reason.value, "error": text})
 
     def _start(self, message: Message) -> None:
         process = self._processes.get(message["procedure_id"])

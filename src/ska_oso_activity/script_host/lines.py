@@ -8,13 +8,50 @@ LINE_LIMIT = 64 * 1024
 CUT = f" [line cut at {LINE_LIMIT} bytes]"
 
 
+WRITERS = 64
+"""Most writers whose unfinished lines are waited for at a time, for each stream."""
+
+
+class StreamLines:
+    """The lines of one stream to which several threads and processes write.
+
+    Each writer's pieces are joined by themselves, so what one writes in pieces (as `print` does)
+    never ends up inside a line of another's.
+    """
+
+    def __init__(self) -> None:
+        self._joiners: dict[int, LineJoiner] = {}
+
+    def feed(self, writer: int, data: bytes) -> list[str]:
+        """The lines that this writer's `data` completes."""
+        joiner = self._joiners.pop(writer, None) or LineJoiner()
+        lines = joiner.feed(data)
+        if joiner.unfinished:
+            self._joiners[writer] = joiner  # as the newest
+        if len(self._joiners) > WRITERS:
+            oldest = next(iter(self._joiners))
+            lines += self._joiners.pop(oldest).finish()
+        return lines
+
+    def finish(self) -> list[str]:
+        """The unfinished lines: nothing more will come."""
+        lines = [line for joiner in self._joiners.values() for line in joiner.finish()]
+        self._joiners.clear()
+        return lines
+
+
 class LineJoiner:
-    """The lines of one stream. Holds one unfinished line at most, and no more than the limit."""
+    """The lines of one writer. Holds one unfinished line at most, and no more than the limit."""
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
         self._limit = limit
         self._pending = bytearray()
         self._skipping = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether what comes next belongs to a line that has begun."""
+        return bool(self._pending) or self._skipping
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that `data` completes, without their line ends."""

@@ -12,6 +12,9 @@ from ska_oso_activity.script_host.loop import Loop
 from ska_oso_activity.script_host.messages import LineReader, Message, NotAMessage, encode
 
 READ_BYTES = 256 * 1024
+ACCEPT_PAUSE = 1.0
+"""Seconds."""
+
 
 LOG = logging.getLogger(__name__)
 
@@ -125,7 +128,7 @@ class Door:
         self._on_detached = on_detached
         self._on_drained = on_drained
         listener.setblocking(False)
-        loop.watch(listener.fileno(), self._accept)
+        self._listen()
 
     def close(self) -> None:
         """Let nobody in any more, and let go of the server."""
@@ -135,11 +138,18 @@ class Door:
             self.current.close()
             self.current = None
 
+    def _listen(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.watch(self._listener.fileno(), self._accept)
+
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
         except OSError as error:
+            # Probably no descriptor is free: the connection waits, and would call us at once.
             LOG.warning("a server could not attach: %s", error)
+            self._loop.unwatch(self._listener.fileno())
+            self._loop.call_later(ACCEPT_PAUSE, self._listen)
             return
         try:
             check_peer(sock)

@@ -55,9 +55,9 @@ class Family:
         if not strangers:
             return []
         processes = snapshot()
-        roots = {
-            pid for pid in strangers if pid in processes and self._is_of(leader, processes[pid])
-        }
+        for pid in strangers:  # one that /proc could not show is left over all the same
+            processes.setdefault(pid, Process(pid, "R", os.getpid(), 0, 0, 0))
+        roots = {pid for pid in strangers if self._is_of(leader, processes[pid])}
         below = {pid for pid in descendants(roots, processes) if processes[pid].alive}
         return [processes[pid] for pid in roots | below]
 
@@ -131,16 +131,19 @@ def kill_until_gone(
 ) -> list[int]:
     """Kill what `find` names in a snapshot, again and again, until it names nothing alive.
 
-    Blocks for `seconds` at most.
+    Blocks for `seconds` at most. A second look follows a first one that finds nothing: a process
+    that is just being made, or executing another program, shows nothing of its environment.
 
     Returns:
         The pids that are still alive.
     """
     deadline = time.monotonic() + seconds
+    looks_left = 2
     while True:
         processes = snapshot()
         left = [processes[pid] for pid in find(processes) if processes[pid].alive]
-        if not left or time.monotonic() > deadline:
+        looks_left = 2 if left else looks_left - 1
+        if not looks_left or time.monotonic() > deadline:
             return [each.pid for each in left]
         kill(left)
         time.sleep(ROUND_SECONDS)

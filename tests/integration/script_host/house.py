@@ -8,9 +8,10 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from ska_oso_activity.adapters.host_client import HostClient
-from ska_oso_activity.application.ports import ProcessEnd, ProcessSpec
+from ska_oso_activity.application.ports import ProcessSpec
 from ska_oso_activity.domain.arguments import ProcedureInput
 from ska_oso_activity.script_host.environment import MARK
 from ska_oso_activity.script_host.procfs import environment_value, process, snapshot
@@ -66,11 +67,11 @@ class House:
     def start(self, procedure_id, function="main", args=(), kwargs=None):
         self.client.start(procedure_id, function, ProcedureInput(tuple(args), kwargs or {}))
 
-    def run(self, path: Path, **options) -> ProcessEnd:
+    def run(self, path: Path, **options) -> Any:
         """Launch, start and wait for the end."""
         return self.heard.wait_end(self.launch(path, **options))
 
-    def misbehave(self, name: str, *args, **options) -> ProcessEnd:
+    def misbehave(self, name: str, *args, **options) -> Any:
         return self.run(MISBEHAVING / f"{name}.py", args=args, **options)
 
     def launch_misbehaving(self, name: str, *args, until: str, **options) -> int:

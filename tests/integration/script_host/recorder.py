@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from ska_oso_activity.application.ports import ProcessEnd
-
 PATIENCE = 15.0
 """Seconds after which a test no longer waits; nothing takes a tenth of it on a quiet machine."""
 
@@ -68,11 +66,11 @@ class Recorder:
                         + "\n".join(map(str, self.heard))
                     )
 
-    def wait_state(self, procedure_id, state) -> int:
+    def wait_state(self, procedure_id, state) -> Any:
         """The pid, once the script is in that state."""
         return self.wait("state", procedure_id, lambda value: value[0] == state).value[1]
 
-    def wait_end(self, procedure_id, patience=PATIENCE) -> ProcessEnd:
+    def wait_end(self, procedure_id, patience=PATIENCE) -> Any:
         return self.wait("end", procedure_id, patience=patience).value
 
     def of(self, procedure_id, *methods):

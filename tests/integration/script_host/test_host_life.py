@@ -80,8 +80,9 @@ def test_a_second_server_takes_the_place_of_the_first(make_house, write_script):
     first, first_heard = house.client, house.heard
 
     house.attach()
+    wait_until(lambda: not first._thread.is_alive(), "the first client to give way")
     with pytest.raises(ExecutorUnavailable, match="another server"):
-        wait_until(lambda: first.stop(procedure_id, 1.0), "the first client to see it")
+        first.stop(procedure_id, 1.0)
     house.client.stop(procedure_id, 1.0)
 
     assert house.heard.wait_end(procedure_id).state == "STOPPED"
@@ -109,6 +110,18 @@ def test_two_clients_that_start_at_once_share_one_host(make_house, tmp_path):
 
     assert house.hosts == other.hosts
     other.client.close()
+
+
+def test_a_launch_that_cannot_be_understood_fails_and_harms_nobody(make_house, write_script):
+    house = make_house()
+    attachment = house.client._attachment
+    attachment.send({"kind": "launch", "procedure_id": 99})
+    attachment.send({"kind": "launch"}, {"kind": "start"}, {"kind": "of a later release"})
+
+    end = house.heard.wait_end(99)
+
+    assert (end.state, end.reason) == ("FAILED", Reason.INTERNAL_ERROR)
+    assert house.run(write_script("def main(): pass")).state == "COMPLETE"
 
 
 # --- The host goes

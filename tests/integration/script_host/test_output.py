@@ -156,3 +156,24 @@ def test_forgotten_output_is_removed(house, write_script):
 
     assert not folder.exists()
     assert house.client.read_output(procedure_id, 0, 10) == ([], 0, 0)
+
+
+def test_lines_of_threads_are_not_mixed(house, write_script):
+    path = write_script(
+        """
+        import threading
+        def talk(name):
+            for number in range(300):
+                print("thread", name, "says", number)
+        def main():
+            threads = [threading.Thread(target=talk, args=(name,)) for name in "abcd"]
+            for thread in threads:
+                thread.start()
+        """
+    )
+
+    procedure_id = house.launch(path)
+    house.heard.wait_end(procedure_id)
+
+    expected = [f"thread {name} says {number}" for name in "abcd" for number in range(300)]
+    assert sorted(house.texts(procedure_id)) == sorted(expected)

@@ -127,6 +127,28 @@ def test_signals_are_as_in_a_new_program(house, write_script):
     assert house.run(path).result == [[True, True], 0]
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_script_may_use_processes_of_its_own(house, write_script, method):
+    path = write_script(
+        """
+        import multiprocessing
+        def square(x):
+            print("square of", x)
+            return x * x
+        def main(method):
+            with multiprocessing.get_context(method).Pool(2) as pool:
+                return pool.map(square, range(4))
+        """,
+        "uses_processes.py",
+    )
+
+    procedure_id = house.launch(path, args=[method])
+    end = house.heard.wait_end(procedure_id)
+
+    assert (end.state, end.result, end.error) == ("COMPLETE", [0, 1, 4, 9], None)
+    assert sorted(house.texts(procedure_id)) == [f"square of {x}" for x in range(4)]
+
+
 # --- Its functions
 
 

@@ -172,3 +172,38 @@ def test_racing_stops_and_ends_give_one_end_each(house, write_script):
 
     assert {end.state for end in ends.values()} <= {"COMPLETE", "STOPPED"}
     assert all(len(house.heard.of(procedure_id, "end")) == 1 for procedure_id in ids)
+
+
+def test_an_asynchronous_script_cleans_up_and_is_stopped(house, write_script):
+    path = write_script(
+        """
+        import asyncio
+        async def observe():
+            print("observing")
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                print("cleaned up")
+        def main():
+            asyncio.run(observe())
+        """
+    )
+    procedure_id = house.launch(path)
+    house.wait_line(procedure_id, "observing")
+
+    end, seconds = stop_and_time(house, procedure_id, grace=30.0)
+
+    assert end.state == "STOPPED"
+    assert house.texts(procedure_id) == ["observing", "cleaned up"]
+    assert seconds < 10.0
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.005, 0.01, 0.02, 0.03, 0.05])
+def test_a_stop_during_the_launch_leaves_no_trace_in_the_output(house, write_script, delay):
+    procedure_id = house.launch(write_script("def main(): pass"), function=None)
+    time.sleep(delay)
+
+    end, _ = stop_and_time(house, procedure_id, grace=30.0)
+
+    assert end.state == "STOPPED"
+    assert house.texts(procedure_id) == []

@@ -9,6 +9,7 @@ from rich.console import Console
 from ska_oso_activity.cli.happenings import (
     Announced,
     Finished,
+    Happening,
     Noted,
     OutputWritten,
     Progressed,
@@ -18,7 +19,7 @@ from ska_oso_activity.cli.views import JsonView, LiveView, PlainView, view_for
 from ska_oso_activity.domain.activity import ActivityState
 
 LINE = {"n": 0, "stream": "stdout", "time": "2026-11-24T22:10:03.123456Z", "text": "[red]hello"}
-HAPPENINGS = [
+HAPPENINGS: list[Happening] = [
     StateChanged(7, ActivityState.RUNNING, ActivityState.READY, "2026-11-24T22:10:03.123456Z"),
     OutputWritten(7, (LINE,), lost=3),
     Announced(7, "scan 1"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ska_oso_activity.script_host.lines import CUT, LineJoiner
+from ska_oso_activity.script_host.lines import CUT, WRITERS, LineJoiner, StreamLines
 
 
 def test_pieces_are_joined_into_lines():
@@ -48,3 +48,30 @@ def test_however_it_is_cut_into_pieces_the_lines_are_the_same(pieces, limit):
     lines = [line for piece in pieces for line in joiner.feed(piece)] + joiner.finish()
 
     assert lines == expected
+
+
+def test_pieces_of_several_writers_are_not_mixed():
+    lines = StreamLines()
+
+    assert lines.feed(1, b"one ") == []
+    assert lines.feed(2, b"two ") == []
+    assert lines.feed(1, b"and one\n") == ["one and one"]
+    assert lines.feed(2, b"and two\n") == ["two and two"]
+    assert lines.feed(3, b"three") + lines.feed(4, b"four") == []
+    assert lines.finish() == ["three", "four"]
+
+
+def test_who_left_a_line_unfinished_longest_ago_is_no_longer_waited_for():
+    lines = StreamLines()
+
+    told = [lines.feed(writer, b"from %d" % writer) for writer in range(WRITERS + 1)]
+
+    assert told == [[]] * WRITERS + [["from 0"]]
+
+
+def test_an_overlong_line_of_one_writer_stays_cut_among_those_of_others():
+    lines = StreamLines()
+    lines.feed(1, b"x" * 100_000)
+
+    assert lines.feed(2, b"two\n") == ["two"]
+    assert lines.feed(1, b"still the long line\nnext\n") == ["next"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from subprocess import PIPE
 
 import pytest
 
@@ -46,7 +47,12 @@ def test_there_is_nothing_to_say_of_a_process_that_is_not_there():
 
 def test_a_variable_of_a_process_is_found():
     environment = {"MARKED": "no", "MARK": "a=b:7"}
-    with subprocess.Popen(["sleep", "100"], env=environment) as process:
+    with subprocess.Popen(["cat"], env=environment, stdin=PIPE, stdout=PIPE) as process:
+        # It may not show its environment before it runs.
+        assert process.stdin
+        assert process.stdout
+        os.write(process.stdin.fileno(), b"x")
+        os.read(process.stdout.fileno(), 1)
         value = procfs.environment_value(process.pid, "MARK")
         missing = procfs.environment_value(process.pid, "MAR")
         process.kill()

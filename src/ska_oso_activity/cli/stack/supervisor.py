@@ -79,9 +79,10 @@ class Supervisor:
             if self._stop_signals:
                 raise StopRequested
             for service, end in self._reap():
-                log = service.program.log
+                program = service.program
                 raise LaunchError(
-                    f"{service.program.name} ended while starting ({end}); its log: {log}"
+                    f"{program.name} ended while starting ({end}); its log, {program.log}, ends: "
+                    f"{program.last_words()}"
                 )
             if time.monotonic() > deadline:
                 logs = ", ".join(str(service.program.log) for service in self._services)

@@ -11,8 +11,10 @@ def _find_our_package() -> None:
     from importlib.util import module_from_spec, spec_from_file_location
     from pathlib import Path
 
-    sys.path.pop(0)  # our folder
-    root = Path(__file__).resolve().parents[2]
+    here = Path(__file__).resolve()
+    if sys.path[0] == str(here.parent):
+        del sys.path[0]
+    root = here.parents[2]
     name = root.name
     spec = spec_from_file_location(
         name, root / "__init__.py", submodule_search_locations=[str(root)]

@@ -22,6 +22,7 @@ class Ending:
 
     Attributes:
         exit_code: what the process then ends with, as for `sys.exit`.
+        interrupted: whether KeyboardInterrupt was at the bottom of it.
     """
 
     outcome: Outcome
@@ -30,6 +31,7 @@ class Ending:
     result: Any = None
     message: str = ""
     exit_code: Any = 0
+    interrupted: bool = False
 
 
 def returned(value: Any) -> Ending:
@@ -54,7 +56,9 @@ def raised(error: BaseException, script_path: str) -> Ending:
         code = error.code
         text = f"the script called sys.exit({'' if code is None else _safely(repr, code)})"
         trace = _stacktrace(error, script_path)
-        return Ending(Outcome.EXITED, _cut(text), trace, exit_code=code)
+        return Ending(
+            Outcome.EXITED, _cut(text), trace, exit_code=code, interrupted=_was_interrupted(error)
+        )
     return _failed(Outcome.RAISED, error, script_path)
 
 
@@ -69,7 +73,25 @@ def refused(outcome: Outcome, text: str) -> Ending:
 
 
 def _failed(outcome: Outcome, error: BaseException, script_path: str) -> Ending:
-    return Ending(outcome, _describe(error), _stacktrace(error, script_path), exit_code=1)
+    return Ending(
+        outcome,
+        _describe(error),
+        _stacktrace(error, script_path),
+        exit_code=1,
+        interrupted=_was_interrupted(error),
+    )
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether it is KeyboardInterrupt, or was raised on the way out of one."""
+    seen: set[int] = set()
+    left: BaseException | None = error
+    while left is not None and id(left) not in seen:
+        if isinstance(left, KeyboardInterrupt):
+            return True
+        seen.add(id(left))
+        left = left.__cause__ or left.__context__
+    return False
 
 
 def _describe(error: BaseException) -> str:

@@ -16,7 +16,18 @@ class Interrupts:
     def __init__(self) -> None:
         self.seen = False
         self._over = False
-        signal.signal(signal.SIGINT, self._handle)
+
+    def begin(self) -> None:
+        """Take SIGINT from now on, and one that came before: the host started us with it blocked.
+
+        Raises:
+            KeyboardInterrupt: one came before.
+        """
+        # Libraries such as asyncio ask whether SIGINT is handled as by default; it is.
+        handler = self._handle
+        signal.default_int_handler = handler  # type: ignore[assignment]
+        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def end(self) -> None:
         """The script's code has ended: who comes now comes too late."""

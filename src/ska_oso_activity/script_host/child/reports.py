@@ -7,6 +7,7 @@ pays for neither.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
@@ -16,6 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from ska_oso_activity.script_host.child.channel import Channel
+
+LOG = logging.getLogger(__name__)
 
 ANNOUNCEMENT_TOPICS = frozenset({"user.script.announce", "script.announce"})
 MESSAGE_LIMIT = 8 * 1024
@@ -81,12 +84,17 @@ class ImportWatch(MetaPathFinder):
         if callback is None:
             return None
         spec = find_spec(fullname)
+        if spec is None:
+            self._callbacks[fullname] = callback  # there may be another try
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
 
             def load_and_tell(module: ModuleType) -> None:
                 load(module)
-                callback(module)
+                try:
+                    callback(module)
+                except Exception:  # reports are lost, the script is not
+                    LOG.exception("%s of this kind cannot be listened to", fullname)
 
             spec.loader.exec_module = load_and_tell  # type: ignore[method-assign]
         return spec

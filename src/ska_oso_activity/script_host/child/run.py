@@ -50,6 +50,7 @@ def main(control: int, packets: int, parent: int) -> None:
     adopt_orphans()
     interrupts = Interrupts()
     try:
+        interrupts.begin()
         for fd in (control, packets):
             os.set_inheritable(fd, False)
         redirect(socket.socket(fileno=packets))
@@ -68,7 +69,7 @@ def main(control: int, packets: int, parent: int) -> None:
         stacktrace=ending.stacktrace,
         result=ending.result,
         message=ending.message,
-        interrupted=interrupts.seen,
+        interrupted=interrupts.seen or ending.interrupted,
     )
     # From here on it is an ordinary end of a Python program: threads are waited for, and the
     # functions registered with atexit run.

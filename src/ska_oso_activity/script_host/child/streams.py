@@ -6,15 +6,16 @@ import io
 import logging
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING
+
+from ska_oso_activity.script_host.frames import OUTPUT_HEAD, PIECE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined,unused-ignore]
 
 STDOUT, STDERR, LOG = 1, 2, 3
-"""First byte of a packet. For the first two, also the descriptor that native code writes to."""
-
-PIECE_BYTES = 32 * 1024
+"""Numbers of the streams. For the first two, also the descriptor that native code writes to."""
 
 
 class PacketStream(io.RawIOBase):
@@ -23,20 +24,20 @@ class PacketStream(io.RawIOBase):
     def __init__(self, sock: socket.socket, stream: int) -> None:
         super().__init__()
         self._socket = sock
-        self._head = bytes([stream])
-        self._fd = stream
+        self._stream = stream
 
     def writable(self) -> bool:
         return True
 
     def fileno(self) -> int:
-        return self._fd
+        return self._stream
 
     def write(self, data: Buffer, /) -> int:
         view = memoryview(data).cast("B")
+        head = OUTPUT_HEAD.pack(self._stream, threading.get_native_id())
         for start in range(0, len(view), PIECE_BYTES):
             try:
-                self._socket.send(self._head + view[start : start + PIECE_BYTES])
+                self._socket.send(head + view[start : start + PIECE_BYTES])
             except OSError:  # the host is gone, or the script closed our descriptor
                 break
         return len(view)

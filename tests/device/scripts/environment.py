@@ -1,0 +1,7 @@
+"""Gives back its environment."""
+
+import os
+
+
+def main():
+    return dict(os.environ)

@@ -1,0 +1,5 @@
+"""Has neither main nor run."""
+
+
+def init():
+    pass

@@ -1,0 +1,5 @@
+"""Takes exactly one argument."""
+
+
+def main(target):
+    return target

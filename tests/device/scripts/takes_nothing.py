@@ -1,0 +1,5 @@
+"""Takes no arguments at all, and has no init."""
+
+
+def main():
+    return "nothing taken"

@@ -1,0 +1,69 @@
+"""`make demo` in small: the same command, with short scans."""
+
+import json
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.system.processes import CLI, ours
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The directory of temporary directories, to see what is left in it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return tmp_path
+
+
+def test_a_mid_and_a_low_block_are_observed_side_by_side(temporary):
+    demo = ours("demo", "--seconds-per-scan", "0.1")
+
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    for number in (1, 2):
+        assert f"subarray {number}  " in demo.stdout
+    assert demo.stdout.count("RUNNING -> SUCCEEDED") == 2
+    assert "All SUCCEEDED" in demo.stdout
+    assert "UNKNOWN" not in demo.stdout
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_block_of_ones_own_is_run_by_the_script_beside_it(temporary, tmp_path_factory):
+    own = tmp_path_factory.mktemp("own")
+    (own / "mine.py").write_text("def main(sb_json): return open(sb_json).read()[:1]\n")
+    activities = {"mine": {"kind": "filesystem", "path": "file:///elsewhere/mine.py"}}
+    (own / "block.json").write_text(json.dumps({"sbd_id": "sbd-own-1", "activities": activities}))
+
+    demo = ours("demo", "--block", str(own / "block.json"), "--activity", "mine")
+
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "/elsewhere/mine.py does not exist here" in demo.stderr
+
+
+def test_an_activity_that_fails_makes_the_demo_fail(temporary, tmp_path_factory):
+    own = tmp_path_factory.mktemp("own")
+    (own / "mine.py").write_text("def main(): raise ValueError('no telescope')\n")
+    activities = {"mine": {"kind": "filesystem", "path": (own / "mine.py").as_uri()}}
+    (own / "block.json").write_text(json.dumps({"activities": activities}))
+
+    demo = ours("demo", "--block", str(own / "block.json"))
+
+    assert demo.returncode == 1
+    assert "ValueError: no telescope" in demo.stdout
+
+
+def test_ctrl_c_stops_everything_and_leaves_nothing(temporary):
+    demo = subprocess.Popen([*CLI, "demo"], stdout=subprocess.PIPE, text=True)
+    assert demo.stdout
+    for line in demo.stdout:
+        if "-> RUNNING" in line:
+            break
+
+    demo.send_signal(signal.SIGINT)
+    demo.communicate(timeout=30)
+
+    assert demo.returncode == 130
+    assert list(Path(temporary).iterdir()) == []
