@@ -20,6 +20,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx_copybutton", "sphinxcontrib.mermaid"]
 exclude_patterns = ["_build", "reference/generated"]
 nitpicky = True
+smartquotes = False  # the pages are full of JSON
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_fence_as_directive = ["mermaid"]

@@ -110,6 +110,11 @@ EXIT_CODES: Mapping[int, str] = {
     130: "Ctrl-C",
 }
 
+_OBJECT = r"\{[^{}]*\}"
+for _ in range(3):
+    _OBJECT = r"\{(?:[^{}]|" + _OBJECT + r")*\}"
+_JSON = re.compile(rf"({_OBJECT}|\[\[.*?\]\])")
+
 
 # --- Devices ---------------------------------------------------------------------------------
 
@@ -135,7 +140,7 @@ def attribute_table(device: type[OsoDevice], *, shared: bool) -> str:
     return table(
         ("attribute", "type", "value"),
         [
-            (f"`{name}`", _attribute_type(each), each.__doc__)
+            (f"`{name}`", _attribute_type(each), _escaped(each.__doc__))
             for name, each in attributes_of(device).items()
             if (name in both) is shared
         ],
@@ -158,7 +163,7 @@ def property_table(device: type[OsoDevice]) -> str:
     for name, (kind, doc, default, _) in properties_of(device).items():
         values = default if isinstance(default, list) else [default]
         shown = "<br>".join(f"`{value}`" for value in values if value != "") or "empty"
-        rows.append((f"`{name}`", str(kind), shown, doc))
+        rows.append((f"`{name}`", str(kind), shown, _escaped(doc)))
     return table(("property", "type", "default", "meaning"), rows)
 
 
@@ -173,7 +178,7 @@ def _attribute_type(attribute: Any) -> str:
 
 def _argument(kind_and_doc: list[Any]) -> str:
     kind, doc = kind_and_doc
-    return "nothing" if kind is tango.DevVoid else f"{kind}: {doc}"
+    return "nothing" if kind is tango.DevVoid else f"{kind}: {_escaped(doc)}"
 
 
 # --- States ----------------------------------------------------------------------------------
@@ -293,10 +298,11 @@ def command_line() -> str:
     """Every command of `ska-oso-activity`, from what its --help is made of."""
     parts = []
     for command in app.registered_commands:
-        parameters = _parameters(command.callback)
+        parameters = parameters_of(command.callback)
         arguments = [words for words, info, _ in parameters if isinstance(info, ArgumentInfo)]
-        parts.append(f"### `ska-oso-activity {command.name}`\n")
-        parts.append(f"```text\nska-oso-activity {' '.join([command.name, *arguments])}\n```\n")
+        name = str(command.name)
+        parts.append(f"### `ska-oso-activity {name}`\n")
+        parts.append(f"```text\nska-oso-activity {' '.join([name, *arguments])}\n```\n")
         parts.append(_escaped(inspect.getdoc(command.callback) or "") + "\n")
         rows = [
             (f"`{words}`", _escaped(info.help or ""), _shown(default))
@@ -306,7 +312,7 @@ def command_line() -> str:
     return "\n".join(parts)
 
 
-def _parameters(function: Any) -> list[tuple[str, ParameterInfo, Any]]:
+def parameters_of(function: Any) -> list[tuple[str, ParameterInfo, Any]]:
     """How each parameter is written, what typer is told of it, and its default."""
     hints = get_type_hints(function, include_extras=True)
     found = []
@@ -365,8 +371,11 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text of the code as Markdown: braces and angle brackets mean themselves."""
-    return re.sub(r"(\{.*\}|\[\S*\]|<\w+>)", r"`\1`", text)
+    """Text of the code as Markdown: JSON as code, angle brackets as they are."""
+    parts = _JSON.split(text)
+    parts[::2] = [part.replace("<", "&lt;") for part in parts[::2]]
+    parts[1::2] = [f"`{part}`" for part in parts[1::2]]
+    return "".join(parts)
 
 
 def _first_line(each: Any) -> str:

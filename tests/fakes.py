@@ -151,7 +151,8 @@ class InMemoryHistory:
         self.refusing_trim = False
         self.appended: list[tuple[int, str | None, int | None, bool]] = []
         self._records: dict[int, str] = {}
-        self._finished: set[int] = set()
+        self._finished: dict[int, None] = {}
+        """The finished ones, in the order in which they finished."""
         self._events: dict[int, tuple[int, str]] = {}
         self._notes: dict[str, str] = {}
         self._last_seq = 0
@@ -162,7 +163,7 @@ class InMemoryHistory:
         other = InMemoryHistory(keep=self.keep)
         other.epoch = self.epoch
         other._records = dict(self._records)
-        other._finished = set(self._finished)
+        other._finished = dict(self._finished)
         other._events = dict(self._events)
         other._notes = dict(self._notes)
         other._last_seq, other._last_id = self._last_seq, self._last_id
@@ -189,7 +190,10 @@ class InMemoryHistory:
             self._events[seq] = (record_id, strict_json.dumps(fact))
             self._last_seq = max(self._last_seq, seq)
         self._records[record_id] = body
-        (self._finished.add if finished else self._finished.discard)(record_id)
+        if finished:
+            self._finished.setdefault(record_id)
+        else:
+            self._finished.pop(record_id, None)
         self._last_id = max(self._last_id, record_id)
         self._notes["told"] = str(self.told)
         seq_of_event = None if event is None else event[0]
@@ -216,9 +220,9 @@ class InMemoryHistory:
         surplus = max(0, len(self._finished) - self.keep)
         if surplus and self.refusing_trim:
             raise OSError(28, "No space left on device")
-        removed = sorted(self._finished)[:surplus]
+        removed = list(self._finished)[:surplus]
         for record_id in removed:
-            self._finished.discard(record_id)
+            del self._finished[record_id]
             del self._records[record_id]
             gone = [seq for seq, (owner, _) in self._events.items() if owner == record_id]
             for seq in gone:
@@ -247,6 +251,7 @@ class RecordingPublisher:
         self.pushes: list[tuple[str, Any]] = []
         self.values: dict[str, Any] = {}
         self.on_told: Callable[[int], None] = lambda _: None
+        self._making = threading.local()
 
     def publish(self, pushes: Iterable[tuple[str, Any]], *, seq: int | None = None) -> None:
         for name, value in pushes:
@@ -256,9 +261,20 @@ class RecordingPublisher:
         NEWS.tell()
 
     def refresh(self, view: str, make: Callable[[], Any], *, key: object = None) -> None:
-        value = make()
-        if value is not None:
-            self._push(view, value)
+        waiting: deque[tuple[str, Callable[[], Any]]] | None = getattr(self._making, "views", None)
+        if waiting is not None:
+            # Asked for while a view is made: its turn comes after that one's.
+            waiting.append((view, make))
+            return
+        self._making.views = waiting = deque([(view, make)])
+        try:
+            while waiting:
+                name, making = waiting.popleft()
+                value = making()
+                if value is not None:
+                    self._push(name, value)
+        finally:
+            self._making.views = None
         NEWS.tell()
 
     def _push(self, name: str, value: Any) -> None:
@@ -706,7 +722,10 @@ class FakeScriptHost:
         self.forgotten: list[int] = []
         self.lines: dict[int, list[dict[str, Any]]] = {}
         self.alive: set[int] = set()
-        self.closed = False
+        self.opened = self.closed = False
+
+    def open(self) -> None:
+        self.opened = True
 
     def launch(self, spec: ProcessSpec) -> None:
         self.on_launch()

@@ -1,5 +1,6 @@
 """Lanes: one activity at a time on a subarray; prepared activities; two clients at once."""
 
+import json
 import threading
 import uuid
 from collections import Counter
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.device.client import Client
+from tests.device.client import Client, until
 from tests.device.stack import Stack
 
 SUCCESS = ["REQUESTED", "PREPARING", "READY", "RUNNING", "SUCCEEDED"]
@@ -35,7 +36,8 @@ def test_a_busy_lane_refuses_and_says_who_has_it(stack: Stack, client: Client, g
     first = client.finish(running["command_id"])
     second = client.run(sbd_id, subarray_id=3)
 
-    assert refusal == f"SUBARRAY_BUSY: subarray 3 is running activity {number} (observe of {sbd_id})"
+    expected = f"SUBARRAY_BUSY: subarray 3 is running activity {number} (observe of {sbd_id})"
+    assert refusal.startswith(expected)
     assert (first.states, second.states) == (SUCCESS, SUCCESS)
     assert second.activity["activity_id"] == number + 1
 
@@ -286,7 +288,7 @@ def test_of_two_requests_for_a_lane_at_the_same_instant_one_gets_it(
     def send(one: Client) -> tuple[int, str]:
         request = one.request(sbd_id, subarray_id=10)
         barrier.wait(10)
-        (code,), (text,) = one.device.RunActivity(__import__("json").dumps(request))
+        (code,), (text,) = one.device.RunActivity(json.dumps(request))
         return int(code), text
 
     with ThreadPoolExecutor(4) as pool:
@@ -334,8 +336,6 @@ def test_short_summaries_leave_out_what_is_long(stack: Stack, client: Client):
 
 
 def test_eventssince_gives_what_a_subscriber_got(stack: Stack, client: Client):
-    import json
-
     sbd_id = stack.block_of("takes_nothing.py")
     first, second = client.run(sbd_id), client.run(sbd_id)
 
@@ -350,12 +350,13 @@ def test_eventssince_gives_what_a_subscriber_got(stack: Stack, client: Client):
 
 
 def test_activities_are_listed_by_ascending_id_and_in_full(stack: Stack, client: Client):
-    import json
-
     run = client.run(stack.block_of("takes_nothing.py"))
-    client.recorder.wait(lambda: True, "nothing")
 
-    listed = [json.loads(text) for text in client.device.activities]
+    def in_view() -> list[dict]:
+        listed = [json.loads(text) for text in client.device.activities]
+        return listed if listed[-1]["state"] == "SUCCEEDED" else []
+
+    listed = until(in_view, "the end in the view")
     ids = [activity["activity_id"] for activity in listed]
     assert ids == sorted(ids)
     assert len(ids) <= 100

@@ -1,28 +1,43 @@
 import ctypes
+import os
 import signal
 import subprocess
 
 import pytest
 
-from tests.system.processes import LEFT_ALIVE_LIMIT, left_alive, reap, start_up, wait_until
+from ska_oso_activity.cli.stack.processes import descendants
+from tests.system.processes import (
+    LEFT_ALIVE_LIMIT,
+    described,
+    reap_orphans,
+    start_up,
+    wait_until,
+)
 
 PR_SET_CHILD_SUBREAPER = 36
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left():
-    """Fail a test that leaves a process behind; orphans of what it starts become ours."""
+def left():
+    """Tells which processes are left; fails a test that leaves one.
+
+    Orphans of what a test starts become ours, so none can hide.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-    assert left_alive() == []
-    yield
-    wait_until(lambda: not left_alive(), LEFT_ALIVE_LIMIT, f"alive: {left_alive()}")
-    reap()
+    before = descendants(os.getpid())
+
+    def alive():
+        return described(descendants(os.getpid()) - before)
+
+    yield alive
+    wait_until(lambda: not alive(), LEFT_ALIVE_LIMIT, f"alive: {alive()}")
+    reap_orphans()
     libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 @pytest.fixture
-def up(tmp_path, nothing_is_left):
+def up(tmp_path, left):
     """Starts stacks; those that are still there at the end are stopped."""
     stacks = []
 
@@ -32,12 +47,13 @@ def up(tmp_path, nothing_is_left):
 
     yield start
     for stack in stacks:
-        if stack.process.poll() is None:
-            stack.process.send_signal(signal.SIGTERM)
-            try:
-                stack.process.wait(30)
-            except subprocess.TimeoutExpired:
-                stack.process.kill()
-                stack.process.wait()
-                pytest.fail(f"the stack does not end: {stack.said()}")
         stack.lines.close()
+        if stack.process.poll() is not None:
+            continue
+        stack.process.send_signal(signal.SIGTERM)
+        try:
+            stack.process.wait(30)
+        except subprocess.TimeoutExpired:
+            stack.process.kill()
+            stack.process.wait()
+            pytest.fail(f"the stack does not end: {stack.said()}")

@@ -31,21 +31,23 @@ def wait_until(condition, seconds, what):
     return found
 
 
-def reap():
-    """Take away dead orphans that became ours."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            pass
-
-
-def left_alive():
-    """The command lines of our descendants that are alive."""
+def described(pids):
+    """Processes with their command lines, for messages."""
     found = []
-    for pid in descendants(os.getpid()):
+    for pid in pids:
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             found.append(f"{pid}: {b' '.join(words).decode()[:200]}")
     return found
+
+
+def reap_orphans():
+    """Take away dead processes that became our children; those of others' Popen are gone by now."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+            if state == "Z" and int(parent) == os.getpid():
+                os.waitpid(int(entry.parent.name), 0)
 
 
 def listening_addresses(pids):
@@ -58,15 +60,9 @@ def listening_addresses(pids):
     found = set()
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            (
-                _,
-                local,
-                _,
-                state,
-                *_,
-            ) = words = line.split()
-            if state == "0A" and words[9] in inodes:
-                packed = bytes.fromhex(local.partition(":")[0])
+            words = line.split()
+            if words[3] == "0A" and words[9] in inodes:  # listening, and theirs
+                packed = bytes.fromhex(words[1].partition(":")[0])
                 host_order = b"".join(packed[i : i + 4][::-1] for i in range(0, len(packed), 4))
                 found.add(socket.inet_ntop(family, host_order))
     return found

@@ -15,7 +15,6 @@ from tests.system.processes import (
     CLI,
     LEFT_ALIVE_LIMIT,
     START_LIMIT,
-    left_alive,
     listening_addresses,
     ours,
     wait_until,
@@ -85,21 +84,21 @@ def test_it_says_where_the_devices_are_and_runs_an_activity(up, site, tmp_path, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_all_scripts_too(up, site, number):
+def test_a_signal_stops_all_scripts_too(up, site, left, number):
     stack = up(*options_of(site))
     start_sleeping(stack, site)
 
     assert stack.end(number) == 0
-    assert left_alive() == []
+    assert left() == []
 
 
-def test_killed_outright_it_takes_all_with_it(up, site):
+def test_killed_outright_it_takes_all_with_it(up, site, left):
     stack = up(*options_of(site))
     start_sleeping(stack, site)
 
     stack.end(signal.SIGKILL)
 
-    wait_until(lambda: not left_alive(), LEFT_ALIVE_LIMIT, f"alive: {left_alive()}")
+    wait_until(lambda: not left(), LEFT_ALIVE_LIMIT, f"alive: {left()}")
 
 
 @pytest.mark.parametrize("module", ["activity_device", "script_execution"])

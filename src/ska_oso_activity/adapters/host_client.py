@@ -226,9 +226,10 @@ class HostClient:
             left = end_survivors(self._directory)
             if left:
                 LOG.error("processes %s of its scripts cannot be killed", left)
-            for message in read_ends(self._directory):
-                for procedure_id in self._handle([message]):
-                    self._directory.end_of(procedure_id).unlink(missing_ok=True)
+            for messages in read_ends(self._directory):
+                end = messages[-1]
+                if self._handle(messages).get(end["procedure_id"]) == end["n"]:
+                    self._directory.end_of(end["procedure_id"]).unlink(missing_ok=True)
             self._tell("on_host_lost")
         finally:
             os.close(lock)

@@ -24,11 +24,13 @@ _log = logging.getLogger(__name__)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS record (
-    id INTEGER PRIMARY KEY, finished INTEGER NOT NULL, body TEXT NOT NULL);
+    id INTEGER PRIMARY KEY,
+    finished INTEGER NOT NULL, -- 0, or a number that tells the order in which they finished
+    body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS event (
     seq INTEGER PRIMARY KEY, record_id INTEGER NOT NULL, body TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS event_of_record ON event (record_id);
-CREATE INDEX IF NOT EXISTS finished_record ON record (id) WHERE finished;
+CREATE INDEX IF NOT EXISTS finished_record ON record (finished) WHERE finished;
 """
 _FORMAT = 1
 """Version of the schema, in `PRAGMA user_version`."""
@@ -63,6 +65,7 @@ class SqliteHistory:
         self.epoch = self.get_note("epoch") or self._new_epoch()
         self.told = int(self.get_note("told") or 0)
         self._count_finished = self._scalar("SELECT count(*) FROM record WHERE finished")
+        self._last_finished = self._scalar("SELECT coalesce(max(finished), 0) FROM record")
 
     def _open(self) -> sqlite3.Connection:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -106,11 +109,12 @@ class SqliteHistory:
     ) -> None:
         """See `History.append`."""
         with self._transaction(durable=durable):
-            was_finished = self._is_finished(record_id)
+            was_finished = self._finished(record_id)
+            order = (was_finished or self._last_finished + 1) if finished else 0
             self._database.execute(
                 "INSERT INTO record (id, finished, body) VALUES (?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET finished = excluded.finished, body = excluded.body",
-                (record_id, finished, strict_json.dumps(record)),
+                (record_id, order, strict_json.dumps(record)),
             )
             if event is not None:
                 seq, body = event
@@ -121,13 +125,14 @@ class SqliteHistory:
             self._database.execute(
                 "INSERT OR REPLACE INTO note (key, value) VALUES ('told', ?)", (str(self.told),)
             )
-        self._count_finished += finished - was_finished
+        self._last_finished = max(self._last_finished, order)
+        self._count_finished += bool(order) - bool(was_finished)
 
-    def _is_finished(self, record_id: int) -> bool:
+    def _finished(self, record_id: int) -> int:
         row = self._database.execute(
             "SELECT finished FROM record WHERE id = ?", (record_id,)
         ).fetchone()
-        return bool(row and row[0])
+        return int(row[0]) if row else 0
 
     def record(self, record_id: int) -> dict[str, Any] | None:
         """See `History.record`."""
@@ -165,7 +170,7 @@ class SqliteHistory:
         if surplus <= 0:
             return []
         rows = self._database.execute(
-            "SELECT id FROM record WHERE finished ORDER BY id LIMIT ?", (surplus,)
+            "SELECT id FROM record WHERE finished ORDER BY finished LIMIT ?", (surplus,)
         ).fetchall()
         removed = [row[0] for row in rows]
         with self._transaction(durable=False):

@@ -21,6 +21,7 @@ from ska_oso_activity.domain.activity import (
     Delivery,
 )
 from ska_oso_activity.domain.errors import ActivityError, ExecutorUnavailable, Reason
+from ska_oso_activity.domain.procedure import TERMINAL as PROCEDURE_ENDS
 from ska_oso_activity.domain.procedure import ProcedureState
 
 _log = logging.getLogger(__name__)
@@ -98,6 +99,9 @@ class ActivityFollower:
         """A procedure changed state."""
         with self._register.lock:
             activity = self._register.of_execution(str(event["request_id"]))
+            orphan = activity is None and self._register.is_orphan(str(event["request_id"]))
+        if orphan and _procedure_state(event) not in PROCEDURE_ENDS:
+            self._run.stop_orphan(executor, int(event["procedure_id"]))
         if activity is None or activity.executor != executor:
             return
         if event["request_id"] == activity.execution_id:
@@ -115,20 +119,27 @@ class ActivityFollower:
             try:
                 details = self._executors.get(activity.executor or "").get(event["procedure_id"])
             except ExecutorUnavailable as error:
-                # Announced when the executor is back and can give result and output.
+                # Announced when the executor can give result and output; if it is lost meanwhile,
+                # that is when it is back.
                 _log.warning("activity %d ended, details wait: %s", activity.activity_id, error)
+                if activity.state is not _A.UNKNOWN:
+                    self._run.later(lambda: self._script_is(activity, event))
                 return
             except ActivityError as error:
                 _log.warning("activity %d ended without details: %s", activity.activity_id, error)
         with self._register.lock:
             if activity.finished:
                 return
-            if activity.procedure_id is None or activity.delivery is not Delivery.DELIVERED:
+            newly_found = activity.delivery is not Delivery.DELIVERED
+            if newly_found:
                 activity.procedure_id = int(event["procedure_id"])
                 activity.delivery = Delivery.DELIVERED
             self._become(activity, target, details)
-        if not activity.finished:
-            self._run.start_if_ready(activity)
+        if activity.finished:
+            return
+        if newly_found and (activity.stop_requested or activity.failing is not None):
+            self._run.resume_stop(activity)
+        self._run.start_if_ready(activity)
 
     def _become(
         self, activity: Activity, target: ActivityState, details: Mapping[str, Any]
@@ -199,8 +210,7 @@ class ActivityFollower:
                 "state": event["state"],
                 "error": event["error"],
             }
-            self._register.save(activity, durable=not activity.abort_pending)
-            self._outcomes.settle(activity)
+            self._outcomes.save(activity, durable=not activity.abort_pending)
 
     # --- Reports -----------------------------------------------------------------------------
 
@@ -319,8 +329,7 @@ class ActivityFollower:
                 "state": ProcedureState.FAILED.name,
                 "error": f"{Reason.EXECUTOR_LOST}: {activity.executor} has no record of it",
             }
-            self._register.save(activity, durable=True)
-            self._outcomes.settle(activity)
+            self._outcomes.save(activity, durable=True)
 
     def _lost(self, activity: Activity, reason: Reason, error: str) -> None:
         with self._register.lock:

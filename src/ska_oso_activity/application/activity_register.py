@@ -18,7 +18,7 @@ from ska_oso_activity.application.records import (
 )
 from ska_oso_activity.application.register import Register
 from ska_oso_activity.domain import strict_json
-from ska_oso_activity.domain.activity import Activity, ActivityEvent, ActivityState
+from ska_oso_activity.domain.activity import Activity, ActivityEvent, ActivityState, Delivery
 from ska_oso_activity.domain.arguments import LAST_SUBARRAY
 from ska_oso_activity.domain.errors import Reason, UnknownActivity
 from ska_oso_activity.domain.procedure import abort_request_id
@@ -40,6 +40,7 @@ class ActivityRegister(Register[Activity]):
         self._of_request: dict[str, str] = {}
         self._of_command: dict[str, int] = {}
         self._of_execution: dict[str, int] = {}
+        self._orphans: dict[str, int] = {}
         self._subarray_states = [ActivityState.NONE] * LAST_SUBARRAY
         self._subarray_ids = [0] * LAST_SUBARRAY
         self._last_changed = 0
@@ -58,7 +59,7 @@ class ActivityRegister(Register[Activity]):
         with self.lock:
             activity = activity_of(self._next_id)
             event = self._transition(activity, ActivityState.REQUESTED)
-            self._accept(activity, asdict(event))
+            self._accept(activity, asdict(event), durable=True)
             return activity
 
     def change(
@@ -68,8 +69,9 @@ class ActivityRegister(Register[Activity]):
         *,
         reason: Reason | None = None,
         message: str = "",
+        then: Callable[[], None] | None = None,
     ) -> None:
-        """Move an activity to another state: recorded, then told.
+        """Move an activity to another state: recorded, then told, then `then`.
 
         Raises:
             StateMachineError: the table has no such transition.
@@ -80,7 +82,9 @@ class ActivityRegister(Register[Activity]):
             elif state is ActivityState.SUCCEEDED:
                 activity.progress = 100.0
             event = self._transition(activity, state, reason=reason, message=message)
-            self._append(activity, asdict(event), durable=activity.finished)
+            # A stop was asked for by a client, who may rely on it.
+            durable = activity.finished or state is ActivityState.STOPPING
+            self._append(activity, asdict(event), durable=durable, then=then)
 
     def report(self, activity: Activity) -> None:
         """Tell progress and message, which are kept with the next record."""
@@ -132,6 +136,13 @@ class ActivityRegister(Register[Activity]):
         """The live activity whose script, or whose abort script, runs under that request id."""
         activity_id = self._of_execution.get(request_id)
         return None if activity_id is None else self._live.get(activity_id)
+
+    def is_orphan(self, request_id: str) -> bool:
+        """Whether a script of that request id belongs to an activity that was given up.
+
+        It was given up when nobody could say whether the executor had its script.
+        """
+        return request_id in self._orphans
 
     def command_of_request(self, request_id: str) -> str | None:
         """The command id that a client's `request_id` was answered with."""
@@ -190,6 +201,8 @@ class ActivityRegister(Register[Activity]):
         if entity.execution_id is not None and key in self._live:
             self._of_execution[entity.execution_id] = key
             self._of_execution[abort_request_id(entity.execution_id)] = key
+        if entity.finished and entity.delivery is Delivery.UNCERTAIN and entity.execution_id:
+            self._orphans[entity.execution_id] = key
         if entity.subarray_id is not None:
             index = entity.subarray_id - 1
             if key >= self._subarray_ids[index]:
@@ -205,6 +218,9 @@ class ActivityRegister(Register[Activity]):
         for command_id in short["command_ids"]:
             self._of_command.pop(command_id, None)
         self._of_request.pop(short["request_id"], None)
+        for request_id, key in list(self._orphans.items()):
+            if key == short["activity_id"]:
+                del self._orphans[request_id]
 
 
 def _reported(short: Mapping[str, Any]) -> list[tuple[str, Any]]:

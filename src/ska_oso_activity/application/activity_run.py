@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -170,6 +170,7 @@ class ActivityRun:
         self._archive = archive
         self._workers = workers
         self._starting: set[int] = set()
+        self._settling: set[int] = set()
 
     # --- Preparing ---------------------------------------------------------------------------
 
@@ -264,6 +265,10 @@ class ActivityRun:
             except ExecutorUnavailable as error:
                 trouble = error
             except ActivityError as refusal:
+                # Had an earlier try been taken, the same request id would have given its procedure.
+                with self._register.lock:
+                    if activity.delivery is Delivery.UNCERTAIN:
+                        activity.delivery = Delivery.SENDING
                 self.give_up(activity, refusal.reason, str(refusal))
                 return False
             else:
@@ -273,7 +278,27 @@ class ActivityRun:
                 self._undelivered(activity, trouble)
                 return False
             time.sleep(RETRY_PAUSE)
+        self._ask_what_became(activity, executor)
         return activity.delivery is Delivery.DELIVERED and not activity.finished
+
+    def _ask_what_became(self, activity: Activity, executor: Executor) -> None:
+        """Find out whether a script that is to be stopped was delivered, if nobody can say."""
+        while activity.state is ActivityState.STOPPING and (
+            activity.delivery is Delivery.UNCERTAIN
+        ):
+            try:
+                events = executor.events_since(0)
+            except ExecutorUnavailable:
+                time.sleep(RETRY_PAUSE)
+                continue
+            ids = {event["request_id"]: int(event["procedure_id"]) for event in events}
+            procedure_id = ids.get(activity.execution_id)
+            if procedure_id is not None:
+                self._delivered(activity, procedure_id)
+                return
+            with self._register.lock:
+                if not activity.finished and activity.delivery is Delivery.UNCERTAIN:
+                    self.end_stopped(activity)
 
     def _may_send(self, activity: Activity) -> bool:
         with self._register.lock:
@@ -314,22 +339,54 @@ class ActivityRun:
         )
 
     def _abandon(self, activity: Activity, procedure_id: int) -> None:
-        executor = self._executors.get(activity.executor or "")
+        self.stop_orphan(activity.executor or "", procedure_id)
+
+    def stop_orphan(self, executor_name: str, procedure_id: int) -> None:
+        """Stop a script that belongs to no activity any more; tried until it is delivered."""
+        executor = self._executors.get(executor_name)
 
         def stop() -> None:
-            executor.stop(StopProcessCommand(procedure_id))
+            while True:
+                try:
+                    executor.stop(StopProcessCommand(procedure_id))
+                except ExecutorUnavailable:
+                    time.sleep(RETRY_PAUSE)
+                except ActivityError as error:
+                    _log.info("procedure %d of %s: %s", procedure_id, executor_name, error)
+                    return
+                else:
+                    return
 
         self._workers.submit(stop)
+
+    def later(self, task: Callable[[], None]) -> None:
+        """Do something on a thread of its own after a short pause."""
+
+        def wait_and_do() -> None:
+            time.sleep(RETRY_PAUSE)
+            task()
+
+        self._workers.submit(wait_and_do)
 
     # --- The SBI -----------------------------------------------------------------------------
 
     def settle_sbi(self, activity: Activity) -> None:
         """Create the SBI of an activity that has none yet; then main may start."""
-        if activity.sbi_settled or activity.sbd_id is None:
-            self.start_if_ready(activity)
-            return
+        with self._register.lock:
+            settled = activity.sbi_settled or activity.sbd_id is None
+            if not settled and activity.activity_id in self._settling:
+                return
+            self._settling.add(activity.activity_id)
+        try:
+            if settled or self._create_sbi(activity):
+                self.start_if_ready(activity)
+        finally:
+            self._settling.discard(activity.activity_id)
+
+    def _create_sbi(self, activity: Activity) -> bool:
+        """Create the SBI; True if main may start."""
         instance = SchedulingBlockInstance(
-            sbd_id=activity.sbd_id,
+            sbd_id=activity.sbd_id or "",
             sbd_version=activity.sbd_version,
             telescope=activity.telescope,
             subarray_id=activity.subarray_id,
@@ -341,15 +398,14 @@ class ActivityRun:
             sbi_id = self._archive.create_sbi(instance)
         except ActivityError as error:
             self.give_up(activity, error.reason, f"the SBI could not be created: {error}")
-            return
+            return False
         with self._register.lock:
             activity.sbi_id = sbi_id
             activity.sbi_settled = True
             self._register.save(activity)
             if activity.finished:
                 self._outcomes.write_sbi_status(activity)
-                return
-        self.start_if_ready(activity)
+            return not activity.finished
 
     # --- Starting ----------------------------------------------------------------------------
 
@@ -408,15 +464,13 @@ class ActivityRun:
         """Stop an activity, and have the abort script run if asked. Called under the lock."""
         first = not activity.stop_requested
         if not first and (activity.run_abort or not run_abort or activity.finished):
-            self._register.save(activity)
-            self._outcomes.settle(activity)
+            self._outcomes.save(activity, durable=True)
             return
         activity.stop_requested = True
         activity.run_abort = run_abort
         self._plan_abort(activity)
         if activity.finished:
-            self._register.save(activity)
-            self._outcomes.settle(activity)
+            self._outcomes.save(activity, durable=True)
         elif activity.state is ActivityState.UNKNOWN:
             # Recorded; done when the executor is back.
             self._register.save(activity, durable=True)
@@ -424,7 +478,7 @@ class ActivityRun:
             if activity.state is not ActivityState.STOPPING:
                 self._outcomes.move(activity, ActivityState.STOPPING)
             else:
-                self._register.save(activity)
+                self._register.save(activity, durable=True)
             if activity.delivery is Delivery.NONE:
                 self.end_stopped(activity)
             elif activity.delivery is Delivery.DELIVERED:
@@ -496,8 +550,7 @@ class ActivityRun:
                 return
             activity.abort = None
             activity.abort_skipped = why
-            self._register.save(activity)
-            self._outcomes.settle(activity)
+            self._outcomes.save(activity)
 
     def give_up(self, activity: Activity, reason: Reason, error: str) -> None:
         """Fail an activity; if it has a process, once that is gone."""

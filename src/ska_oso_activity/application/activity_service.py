@@ -18,6 +18,7 @@ from ska_oso_activity.domain.arguments import combine, on_subarray, subarray_in
 from ska_oso_activity.domain.errors import (
     InvalidRequest,
     NoCapacity,
+    NoSpace,
     NotOnline,
     SubarrayBusy,
     UnknownActivity,
@@ -175,13 +176,19 @@ class ActivityService:
             if subarray_id is not None:
                 self.require_free_lane(subarray_id)
             command_id = self._tracker.submit("StartActivity")
-            self._tracker.start(command_id)
+            before = dict(vars(activity))
             activity.script_args = on_subarray(script_args, subarray_id)
             activity.runtime_args = combine(activity.runtime_args, request.script_args)
             activity.subarray_id = subarray_id
             activity.start_requested = True
-            activity.command_ids.append(command_id)
-            self._register.save(activity, durable=True)
+            activity.command_ids = [*activity.command_ids, command_id]
+            try:
+                self._register.save_or_refuse(activity)
+            except NoSpace:
+                vars(activity).update(before)
+                self._tracker.withdraw(command_id)
+                raise
+            self._tracker.start(command_id)
         self._run.start(activity.activity_id)
         return command_id
 

@@ -107,6 +107,7 @@ class CommandTracker:
         self._lock = threading.Lock()
         self._live: OrderedDict[str, LongRunningCommand] = OrderedDict()
         self._done: OrderedDict[str, LongRunningCommand] = OrderedDict()
+        self._listed_ids: list[str] = []
 
     def submit(self, name: str) -> str:
         """Take a command in: STAGING, then QUEUED. Returns its id."""
@@ -194,10 +195,12 @@ class CommandTracker:
         listed = self._listed()
         pushes: list[tuple[str, Any]] = []
         if "status" in news:
-            if news["status"] is TaskStatus.STAGING:
+            ids = [each.uid for each in listed]
+            if ids != self._listed_ids:
+                self._listed_ids = ids
                 pushes += [
                     ("longRunningCommandsInQueue", [each.name for each in listed]),
-                    ("longRunningCommandIDsInQueue", [each.uid for each in listed]),
+                    ("longRunningCommandIDsInQueue", ids),
                 ]
             pushes.append(
                 (
@@ -206,6 +209,7 @@ class CommandTracker:
                 )
             )
         running = [each for each in listed if each.status is TaskStatus.IN_PROGRESS]
+        running = running[-MAX_EXECUTING:]
         if "executing" in lists and "status" in news:
             pushes.append(("longRunningCommandInProgress", [each.name for each in running]))
         if "progress" in news:
@@ -237,7 +241,7 @@ class CommandTracker:
         horizon = self._clock() - LINGER
         late = [each for each in self._done.values() if (each.finished or 0) > horizon]
         room = max(0, MAX_QUEUE_ATTRIBUTE - len(self._live))
-        return [*(late[-room:] if room else []), *self._live.values()]
+        return [*(late[-room:] if room else []), *self._live.values()][-MAX_QUEUE_ATTRIBUTE:]
 
 
 def _iso(seconds: float) -> str:

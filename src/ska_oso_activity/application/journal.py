@@ -14,6 +14,7 @@ from typing import Any
 
 from ska_oso_activity.application.ports import History
 from ska_oso_activity.domain.errors import NoSpace
+from ska_oso_activity.domain.times import utc_now
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Journal:
         self._waiting: deque[Entry] = deque()
         self._timer: threading.Timer | None = None
         self._closed = False
+        self._troubled = False
         self._seq = history.last_seq()
 
     @property
@@ -82,11 +84,13 @@ class Journal:
         try:
             self._write(entry)
         except OSError as error:
+            self._troubled_by(error)
             raise NoSpace(
                 f"the request could not be written to disk ({error}), so it is not accepted; "
                 "free space or repair the state directory, then ask again"
             ) from error
         self._seq += entry.event is not None
+        self._in_order()
         entry.tell()
 
     def append(self, entry: Entry) -> None:
@@ -117,18 +121,38 @@ class Journal:
             try:
                 self._write(self._waiting[0])
             except OSError as error:
-                self._on_health(f"history cannot be written: {error}")
-                _log.error("%s; %d facts wait to be told", error, len(self._waiting))
-                self._timer = threading.Timer(RETRY_INTERVAL, self._retry)
-                self._timer.daemon = True
-                self._timer.start()
+                self._troubled_by(error)
                 return
             entry = self._waiting.popleft()
-            if self._timer is not None and not self._waiting:
-                self._timer = None
-                self._on_health(None)
+            self._in_order()
             entry.tell()
+
+    def _troubled_by(self, error: OSError) -> None:
+        if not self._troubled:
+            _log.error("%s: facts wait to be told until it can be written again", error)
+        self._troubled = True
+        self._on_health(f"history cannot be written: {error}")
+        if self._timer is None and not self._closed:
+            self._timer = threading.Timer(RETRY_INTERVAL, self._retry)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _in_order(self) -> None:
+        if self._troubled:
+            self._troubled = False
+            self._on_health(None)
 
     def _retry(self) -> None:
         with self._lock:
-            self._drain()
+            self._timer = None
+            if self._closed:
+                return
+            if self._waiting:
+                self._drain()
+                return
+            try:
+                self._history.set_note("probe", utc_now())
+            except OSError as error:
+                self._troubled_by(error)
+            else:
+                self._in_order()

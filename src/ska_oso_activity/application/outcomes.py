@@ -56,13 +56,21 @@ class Outcomes:
         message: str = "",
     ) -> None:
         """Change an activity's state; results of its commands follow the event."""
-        self._register.change(activity, state, reason=reason, message=message)
+        self._register.change(
+            activity, state, reason=reason, message=message, then=lambda: self.settle(activity)
+        )
         self.write_sbi_status(activity)
-        self.settle(activity)
+
+    def save(self, activity: Activity, *, durable: bool = False) -> None:
+        """Record a change that is not a transition; results of commands follow the record."""
+        self._register.save(activity, durable=durable, then=lambda: self.settle(activity))
 
     def fail(self, activity: Activity, reason: Reason, error: str) -> None:
         """End an activity that has no process: FAILED."""
         activity.error = error
+        if activity.abort is not None:
+            activity.abort = None
+            activity.abort_skipped = "the script was lost before it was stopped"
         self.move(activity, ActivityState.FAILED, reason=reason, message=error)
 
     def write_sbi_status(self, activity: Activity) -> None:

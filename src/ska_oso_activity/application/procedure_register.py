@@ -47,14 +47,25 @@ class ProcedureRegister(Register[Procedure]):
     # --- Creating and changing ---------------------------------------------------------------
 
     def create(self, procedure_of: Callable[[int], Procedure]) -> Procedure:
-        """Take in a new procedure: CREATING, and on disk when this returns.
+        """Take in a new procedure: CREATING.
 
         Raises:
             NoSpace: the disk takes no record; nothing was created and no id used.
         """
         with self.lock:
             procedure = procedure_of(self._next_id)
-            self._accept(procedure, self._transition(procedure, ProcedureState.CREATING))
+            event = self._transition(procedure, ProcedureState.CREATING)
+            self._accept(procedure, event, durable=False)
+            return procedure
+
+    def create_anyway(self, procedure_of: Callable[[int], Procedure]) -> Procedure:
+        """Take in a procedure that must not be refused; it is told once the disk takes it."""
+        with self.lock:
+            procedure = procedure_of(self._next_id)
+            self._next_id += 1
+            event = self._transition(procedure, ProcedureState.CREATING)
+            self._live[procedure.procedure_id] = procedure
+            self._append(procedure, event, durable=False)
             return procedure
 
     def change(self, procedure: Procedure, state: ProcedureState) -> None:

@@ -6,6 +6,7 @@ told; see `Journal`.
 
 from __future__ import annotations
 
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ from ska_oso_activity.application.journal import Entry, Journal
 from ska_oso_activity.application.ports import History, Publisher
 from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.errors import NoSpace
+
+_log = logging.getLogger(__name__)
 
 MAX_VIEW = 100
 """How many entries a view attribute shows."""
@@ -120,8 +123,8 @@ class Register(ABC, Generic[T]):
 
     # --- Creating and changing ---------------------------------------------------------------
 
-    def _accept(self, entity: T, event: Mapping[str, Any]) -> None:
-        """Take in something new, synced to disk.
+    def _accept(self, entity: T, event: Mapping[str, Any], *, durable: bool) -> None:
+        """Take in something new.
 
         Raises:
             NoSpace: the disk takes no record; nothing was created and no id used.
@@ -129,29 +132,61 @@ class Register(ABC, Generic[T]):
         key = self._key(entity)
         self._live[key] = entity
         try:
-            self._journal.accept(self._entry(entity, event, durable=True))
+            self._journal.accept(self._entry(entity, event, durable=durable))
         except NoSpace:
             del self._live[key]
             raise
         self._next_id += 1
 
-    def _append(self, entity: T, event: Mapping[str, Any] | None, *, durable: bool) -> None:
-        """Record a change and tell it."""
-        self._journal.append(self._entry(entity, event, durable=durable))
+    def _append(
+        self,
+        entity: T,
+        event: Mapping[str, Any] | None,
+        *,
+        durable: bool,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Record a change and tell it; `then` is called once it has been told."""
+        self._journal.append(self._entry(entity, event, durable=durable, then=then))
+
+    def save(
+        self, entity: T, *, durable: bool = False, then: Callable[[], None] | None = None
+    ) -> None:
+        """Record a change that is not a transition; `then` is called once it is recorded."""
+        with self.lock:
+            self._append(entity, None, durable=durable, then=then)
+
+    def save_or_refuse(self, entity: T) -> None:
+        """Record, synced, a change that a client asked for.
+
+        Raises:
+            NoSpace: the disk takes no record; undoing the change is the caller's.
+        """
+        with self.lock:
+            self._journal.accept(self._entry(entity, None, durable=True))
+
+    def _retire(self, entity: T) -> None:
         if not self._is_over(entity) or self._live.pop(self._key(entity), None) is None:
             return
         self._retired(entity)
-        for removed in self._history.trim():
-            short = self._short.pop(removed, None)
+        try:
+            removed = self._history.trim()
+        except OSError as error:
+            _log.warning("old records stay for now: %s", error)
+            return
+        for key in removed:
+            short = self._short.pop(key, None)
             if short is not None:
                 self._forget(short)
 
-    def save(self, entity: T, *, durable: bool = False) -> None:
-        """Record a change that is not a transition."""
-        with self.lock:
-            self._append(entity, None, durable=durable)
-
-    def _entry(self, entity: T, event: Mapping[str, Any] | None, *, durable: bool) -> Entry:
+    def _entry(
+        self,
+        entity: T,
+        event: Mapping[str, Any] | None,
+        *,
+        durable: bool,
+        then: Callable[[], None] | None = None,
+    ) -> Entry:
         key = self._key(entity)
         record = self._record(entity)
 
@@ -162,6 +197,9 @@ class Register(ABC, Generic[T]):
                 self._publisher.publish(self._event_pushes(event), seq=event["seq"])
                 self._publisher.publish(self._other_pushes(key))
             self.refresh_view()
+            self._retire(entity)
+            if then is not None:
+                then()
 
         return Entry(
             record_id=key,

@@ -100,6 +100,7 @@ class ScriptExecutionService:
         self._checks: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._aborts: list[tuple[set[int], Callable[[], object]]] = []
         self._launched: set[int] = set()
+        self._host_losses = 0
         self._recovered: set[int] = set()
         self._output_told: dict[int, int] = {}
         self._closed_because: str | None = None
@@ -151,7 +152,7 @@ class ScriptExecutionService:
             if known is not None:
                 return known
             self._require_room()
-            procedure = self._create(command)
+            procedure = self._register.create(lambda number: _procedure(number, command))
         self._workers.submit(lambda: self._prepare(procedure, command, None))
         return {"procedure_id": procedure.procedure_id, "state": ProcedureState.CREATING.name}
 
@@ -185,18 +186,6 @@ class ScriptExecutionService:
                 f"{unfinished} scripts are not finished, and {self._settings.most} is the most: "
                 "wait for one to end, or stop one"
             )
-
-    def _create(self, command: PrepareProcessCommand) -> Procedure:
-        return self._register.create(
-            lambda procedure_id: Procedure(
-                procedure_id=procedure_id,
-                request_id=command.request_id,
-                script=command.script.to_json(),
-                subarray_id=command.subarray_id,
-                telescope=command.telescope,
-                labels=dict(command.labels),
-            )
-        )
 
     def _prepare(
         self, procedure: Procedure, command: PrepareProcessCommand, located: LocatedScript | None
@@ -236,24 +225,29 @@ class ScriptExecutionService:
             self._register.save(procedure)
             if procedure.stop_requested:
                 raise EnvironmentFailed("stopped before a process was made")
-            self._launched.add(procedure.procedure_id)
-        # Not under the lock: a host may have to be started first.
-        self.host.launch(
-            ProcessSpec(
-                procedure_id=procedure.procedure_id,
-                script_path=str(located.path),
-                init=command.init_args,
-                block_path=block_path,
-                subarray_id=command.subarray_id,
-                environment=self._settings.environments.get(command.telescope or "", {}),
-                python=None if located.python is None else str(located.python),
-                grace=self._settings.grace,
-                labels=command.labels,
-            )
+        spec = ProcessSpec(
+            procedure_id=procedure.procedure_id,
+            script_path=str(located.path),
+            init=command.init_args,
+            block_path=block_path,
+            subarray_id=command.subarray_id,
+            environment=self._settings.environments.get(command.telescope or "", {}),
+            python=None if located.python is None else str(located.python),
+            grace=self._settings.grace,
+            labels=command.labels,
         )
-        with self._register.lock:
-            if procedure.stop_requested and not procedure.finished:
-                self._stop(procedure)
+        while True:
+            losses = self._host_losses
+            # Not under the lock: a host may have to be started first.
+            self.host.launch(spec)
+            with self._register.lock:
+                # If a host was lost meanwhile, nobody can say which one took it. A host that has
+                # a procedure already passes a repeat over.
+                if self._host_losses == losses:
+                    self._launched.add(procedure.procedure_id)
+                    if procedure.stop_requested:
+                        self._stop(procedure)
+                    return
 
     def _end_unlaunched(self, procedure: Procedure, reason: Reason, error: str) -> None:
         with self._register.lock:
@@ -321,10 +315,14 @@ class ScriptExecutionService:
             UnknownActivity: there is no such procedure.
         """
         with self._register.lock:
-            self._register.known_record(command.procedure_id)
+            record = self._register.known_record(command.procedure_id)
             procedure = self._register.find(command.procedure_id)
             abort_skipped: str | None = "it had ended before the stop"
             request_id: str | None = None
+            if record["state"] == ProcedureState.STOPPED.name and record["run_abort"]:
+                # The reply to an earlier stop may have been lost.
+                abort_skipped = None
+                request_id = abort_request_id(record["request_id"])
             if procedure is not None:
                 abort_skipped = self._no_abort_because(procedure, asked=command.run_abort)
                 procedure.run_abort = procedure.run_abort or abort_skipped is None
@@ -381,11 +379,7 @@ class ScriptExecutionService:
             telescope=stopped.telescope,
             labels={**stopped.labels, "abort_of": stopped.procedure_id},
         )
-        try:
-            procedure = self._create(command)
-        except ActivityError:
-            _log.exception("the abort script of procedure %d", stopped.procedure_id)
-            return
+        procedure = self._register.create_anyway(lambda number: _procedure(number, command))
         args = ProcedureInput(kwargs=self._settings.abort_args)
         procedure.start = {"function": "main", "args": args.to_json()}
         located = LocatedScript(path, command.script.to_json())
@@ -581,7 +575,10 @@ class ScriptExecutionService:
                 if procedure.procedure_id in known:
                     self._launched.add(procedure.procedure_id)
                 elif procedure.procedure_id in recovered:
-                    self._lost(procedure)
+                    if procedure.stop_requested and procedure.pid is None:
+                        self._end(procedure, ProcessEnd("STOPPED", Reason.STOPPED_BY_REQUEST))
+                    else:
+                        self._lost(procedure)
                     continue
                 # Said before contact was lost, perhaps, or never.
                 if procedure.stop_requested:
@@ -592,6 +589,7 @@ class ScriptExecutionService:
     def on_host_lost(self) -> None:
         """See `ScriptHostListener.on_host_lost`."""
         with self._register.lock:
+            self._host_losses += 1
             for procedure in self._register.live():
                 if procedure.procedure_id in self._launched:
                     self._lost(procedure)
@@ -613,3 +611,14 @@ class ScriptExecutionService:
         if block_path is not None:
             self._blocks.remove(block_path)
         self.host.forget(procedure_id)
+
+
+def _procedure(procedure_id: int, command: PrepareProcessCommand) -> Procedure:
+    return Procedure(
+        procedure_id=procedure_id,
+        request_id=command.request_id,
+        script=command.script.to_json(),
+        subarray_id=command.subarray_id,
+        telescope=command.telescope,
+        labels=dict(command.labels),
+    )

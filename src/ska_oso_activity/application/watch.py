@@ -5,10 +5,13 @@ Application layer.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
 from ska_oso_activity.domain.errors import ActivityError
+
+_log = logging.getLogger(__name__)
 
 
 class Watch:
@@ -55,6 +58,9 @@ class Watch:
                 self._check()
             except ActivityError as error:
                 trouble: str | None = str(error)
+            except Exception as error:
+                _log.exception("a check failed")
+                trouble = f"{type(error).__name__}: {error}"
             else:
                 trouble = None
             self._answered.set()

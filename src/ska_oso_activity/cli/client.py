@@ -1,4 +1,4 @@
-"""A plain Tango client of our devices, typed, with errors that are sentences (cli)."""
+"""A plain Tango client of our two devices, typed (cli)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import json
 import os
 import queue
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ska_oso_activity.cli.errors import CliError, DeviceAway, Refused, UsageError
+from ska_oso_activity.cli.tango_device import Device, errors_of
 from ska_oso_activity.domain import strict_json
-
-if TYPE_CHECKING:
-    import tango  # at run time only where it is needed: help and completion do without
 
 DEFAULT_TANGO_HOST = "127.0.0.1:10000"
 """Where `ska-oso-activity up` has its Tango database."""
@@ -28,15 +26,6 @@ Summary = Mapping[str, Any]
 """An activity, as GetActivity and ListActivities give it."""
 
 _ACCEPTED = {1, 2}  # ResultCode STARTED, QUEUED
-# The class of the exception does not tell: a second attempt to connect raises a plain DevFailed.
-_AWAY_REASONS = {
-    "API_CantConnectToDatabase",
-    "API_CantConnectToDevice",
-    "API_CorbaException",
-    "API_DeviceNotDefined",
-    "API_DeviceNotExported",
-    "API_DeviceTimedOut",
-}
 
 
 @dataclass(frozen=True)
@@ -53,84 +42,6 @@ class Output:
 
     lines: list[dict[str, Any]]
     next_offset: int
-
-
-class Device:
-    """A Tango device, by its name in a Tango database or its full `tango://` name."""
-
-    def __init__(self, name: str, tango_host: str) -> None:
-        import tango
-
-        self.name = name
-        self._where = f"{name} (Tango database {tango_host})"
-        with _errors(self._where):
-            full = name if name.startswith("tango://") else f"tango://{tango_host}/{name}"
-            self._proxy = tango.DeviceProxy(full)
-
-    def call(self, command: str, argument: Any = None) -> Any:
-        """Run a command.
-
-        Raises:
-            Refused: the device says no; the text is its sentence.
-            DeviceAway: it does not answer.
-        """
-        with _errors(self._where):
-            return self._proxy.command_inout(command, argument)
-
-    def read(self, attribute: str) -> Any:
-        """The value of an attribute.
-
-        Raises:
-            Refused, DeviceAway: as in `call`.
-        """
-        with _errors(self._where):
-            reading: Any = self._proxy.read_attribute(attribute)
-        return reading.value
-
-    def subscribe(self, attribute: str, deliver: Callable[[Any], None]) -> Subscription:
-        """Have the values of an attribute delivered, the one of now first; from a Tango thread.
-
-        Raises:
-            Refused, DeviceAway: as in `call`.
-        """
-        with _errors(self._where):
-            return Subscription(self._proxy, attribute, deliver)
-
-
-class Subscription:
-    """Change events of one attribute."""
-
-    def __init__(
-        self, proxy: tango.DeviceProxy, attribute: str, deliver: Callable[[Any], None]
-    ) -> None:
-        self._proxy, self._attribute, self._deliver = proxy, attribute, deliver
-        self._id = self._subscribe()
-
-    def renew(self) -> None:
-        """Subscribe anew: cppTango by itself needs 10 s to revive one after a server's restart."""
-        import tango
-
-        self.close()
-        with suppress(tango.DevFailed):  # away again: the next look at the device will tell
-            self._id = self._subscribe()
-
-    def close(self) -> None:
-        """Have no more events delivered."""
-        import tango
-
-        with suppress(tango.DevFailed, KeyError):
-            self._proxy.unsubscribe_event(self._id)
-
-    def _subscribe(self) -> int:
-        import tango
-
-        event = tango.EventType.CHANGE_EVENT
-        return int(self._proxy.subscribe_event(self._attribute, event, self._on_event))
-
-    def _on_event(self, event: tango.EventData) -> None:
-        # An error says that the device is away, which whoever waits finds out by asking.
-        if not event.err and event.attr_value is not None:
-            self._deliver(event.attr_value.value)
 
 
 class ScriptExecution:
@@ -261,7 +172,7 @@ def connect(device: str | None, tango_host: str | None) -> ActivityDevice:
     # The event system of cppTango looks there too.
     os.environ["TANGO_HOST"] = tango_host
     if device is None:
-        with _errors(f"the Tango database {tango_host}"):
+        with errors_of(f"the Tango database {tango_host}"):
             database = tango.Database(host, int(port))
             names = list(database.get_device_name("*", "ActivityDevice").value_string)
             exported = [name for name in names if database.import_device(name).exported]
@@ -291,18 +202,3 @@ def _result_of(command_id: str, value: Any) -> LrcResult | None:
         return None
     code, text = json.loads(value[1])
     return LrcResult(int(code), str(text))
-
-
-@contextmanager
-def _errors(where: str) -> Iterator[None]:
-    """Turn Tango's errors into ours."""
-    import tango
-
-    try:
-        yield
-    except tango.DevFailed as failure:
-        if any(problem.reason in _AWAY_REASONS for problem in failure.args):
-            # The last error is the client's own view, such as "Failed to connect to device".
-            why = str(failure.args[-1].desc).partition("\n")[0]
-            raise DeviceAway(f"{where} does not answer: {why}") from failure
-        raise Refused(" ".join(str(failure.args[0].desc).split())) from failure

@@ -47,9 +47,15 @@ def demo(
             help="Where its script is, if not where the block says. (default: beside the block)",
         ),
     ] = None,
+    sample_script: Annotated[
+        bool,
+        typer.Option("--sample-script", help="Run our observe.py in place of the block's script."),
+    ] = False,
     seconds_per_scan: Annotated[
         float | None,
-        typer.Option(min=0, help="Replaces the durations in our blocks. (default: as they say)"),
+        typer.Option(
+            min=0, metavar="SECONDS", help="For our observe.py. (default: as the block says)"
+        ),
     ] = None,
 ) -> None:
     """Start everything in a temporary directory, run activities there, and clean up.
@@ -65,7 +71,13 @@ def demo(
             if block is None:
                 plan = of_samples(directory)
             else:
-                plan = of_block(block, activity, scripts, directory)
+                plan = of_block(
+                    block,
+                    directory,
+                    activity=activity,
+                    scripts=scripts,
+                    sample_script=sample_script,
+                )
             summaries = _run(plan, directory, _script_args(seconds_per_scan))
     except KeyboardInterrupt:
         err.print("Interrupted; all is stopped and removed.")
@@ -78,8 +90,8 @@ def demo(
 
 def _run(plan: Plan, directory: Path, more: Mapping[str, Any]) -> list[Summary]:
     """Start a stack, run the plan's activities side by side, show them; how they ended."""
-    for note in plan.notes:
-        err.print(note, style="yellow", soft_wrap=True)
+    if plan.note:
+        err.print(plan.note, style="yellow", soft_wrap=True)
     with ExitStack() as running:
         with err.status("Starting a Tango database and the two devices"):
             arguments = _up_arguments(plan, directory)

@@ -32,14 +32,14 @@ class Plan:
     """What to start the stack with, and the requests to send.
 
     Attributes:
-        notes: what the user should know beforehand.
+        note: what the user should know beforehand.
     """
 
     oda: Path
     requests: tuple[dict[str, Any], ...]
     scripts: tuple[Path, ...] = ()
     repositories: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    note: str = ""
 
 
 def of_samples(directory: Path) -> Plan:
@@ -52,45 +52,66 @@ def of_samples(directory: Path) -> Plan:
     return Plan(copy.oda, requests, (copy.scripts,))
 
 
-def of_block(file: Path, activity: str | None, scripts: Path | None, directory: Path) -> Plan:
+def of_block(
+    file: Path,
+    directory: Path,
+    *,
+    activity: str | None = None,
+    scripts: Path | None = None,
+    sample_script: bool = False,
+) -> Plan:
     """The block in `file` on subarray 1, from a copy of it in an ODA in `directory`.
 
     Args:
+        activity: its name; `observe`, or the only one, unless given.
         scripts: where its script may be if the path that the block names does not exist; the
             block's own folder unless given.
+        sample_script: run our own `observe.py` instead, which goes through the block's scans.
 
     Raises:
         UsageError: it cannot be run here; the text says what to do.
     """
     file = file.resolve()
+    block = _read(file)
+    name = activity or _the_activity(block)
     try:
-        content = file.read_bytes().decode("utf-8")
-        block = read_scheduling_block(
-            FetchedBlock(content, None), BlockReference(file.as_uri(), path=str(file))
-        )
-        name = activity or _the_activity(block)
         script = find_activity(block, name).script
-    except (OSError, UnicodeError, ActivityError) as error:
+    except ActivityError as error:
         raise UsageError(f"{file} cannot be run: {error}") from error
+    content = block.content
     roots: tuple[Path, ...] = ()
     repositories: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    if isinstance(script, FileSystemScript):
+    note = ""
+    if sample_script:
+        ours = samples.install(directory).scripts / "observe.py"
+        roots = (ours.parent,)
+        content = _with_activity(block, name, {"kind": "filesystem", "path": ours.as_uri()})
+        note = "A copy of the block runs our sample script; nothing is sent to a telescope."
+    elif isinstance(script, FileSystemScript):
         named = Path(path_of_file_uri(script.uri) or script.uri)
         found = _script_here(named, (scripts or file.parent).resolve(), name)
         roots = (found.parent,)
         if found != named:
-            content = _with_script(content, name, found)
-            notes = (f"{named} does not exist here: a copy of the block runs {found} instead",)
+            content = _with_activity(block, name, {"path": found.as_uri()}, keep=True)
+            note = f"{named} does not exist here: a copy of the block runs {found} instead."
     elif isinstance(script, GitScript):
         repositories = (script.repo,)
-    oda = directory / "oda"
-    copy = _place(block, oda)
-    copy.parent.mkdir(parents=True)
+        note = f"The script comes from {script.repo}; --sample-script does without it."
+    copy = _place(block, directory / "oda")
+    copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_text(content, encoding="utf-8", newline="")
     which = {"sbd_id": block.sbd_id} if block.sbd_id else {"sb_uri": copy.as_uri()}
     request = {**which, "activity_name": name, "subarray_id": 1}
-    return Plan(oda, (request,), roots, repositories, notes)
+    return Plan(directory / "oda", (request,), roots, repositories, note)
+
+
+def _read(file: Path) -> SchedulingBlock:
+    try:
+        content = file.read_bytes().decode("utf-8")
+        reference = BlockReference(file.as_uri(), path=str(file))
+        return read_scheduling_block(FetchedBlock(content, None), reference)
+    except (OSError, UnicodeError, ActivityError) as error:
+        raise UsageError(f"{file} cannot be run: {error}") from error
 
 
 def _the_activity(block: SchedulingBlock) -> str:
@@ -113,17 +134,18 @@ def _script_here(named: Path, scripts: Path, activity: str) -> Path:
         return other
     raise UsageError(
         f"activity {activity} of the block runs {named}, which does not exist on this machine, and "
-        f"there is no {named.name} in {scripts} either. Put the script there, or name the "
-        "directory that has it with --scripts DIR"
+        f"there is no {named.name} in {scripts} either. Put the script there; name the directory "
+        "that has it with --scripts DIR; or see the block's scans with --sample-script"
     )
 
 
-def _with_script(content: str, activity: str, script: Path) -> str:
-    """The block's text with another path of the script, a bare path where it was one."""
-    document = json.loads(content)
-    raw = document["activities"][activity]
-    is_uri = "://" in str(raw["path"])
-    raw["path"] = script.as_uri() if is_uri else str(script)
+def _with_activity(
+    block: SchedulingBlock, name: str, new: dict[str, Any], *, keep: bool = False
+) -> str:
+    """The block's text with other fields in an activity, beside its own (`keep`) or alone."""
+    document = json.loads(block.content)
+    activities = document["activities"]
+    activities[name] = {**activities[name], **new} if keep else new
     return json.dumps(document, indent=2)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ska_oso_activity.cli.client import AWAY_LIMIT, CHECK_INTERVAL, ActivityDevice, Subscription
+from ska_oso_activity.cli.client import AWAY_LIMIT, CHECK_INTERVAL, ActivityDevice
 from ska_oso_activity.cli.errors import DeviceAway
 from ska_oso_activity.cli.event_sequence import EventSequence
 from ska_oso_activity.cli.follow_script import Channel, ScriptFollower
@@ -22,6 +22,7 @@ from ska_oso_activity.cli.happenings import (
     change_from_event,
     changes_from_summary,
 )
+from ska_oso_activity.cli.tango_device import Subscription
 from ska_oso_activity.domain.activity import TERMINAL, ActivityState
 
 EVENT, ACTIVITIES = "activityEvent", "activities"

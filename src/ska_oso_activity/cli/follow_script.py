@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ska_oso_activity.cli.client import CHECK_INTERVAL, Output, ScriptExecution, Subscription
+from ska_oso_activity.cli.client import CHECK_INTERVAL, Output, ScriptExecution
 from ska_oso_activity.cli.errors import CliError
 from ska_oso_activity.cli.happenings import Announced, Happening, OutputWritten, Progressed
+from ska_oso_activity.cli.tango_device import Subscription
 
 OUTPUT, PROGRESS, MESSAGE = "scriptOutput", "scriptProgress", "scriptMessage"
 

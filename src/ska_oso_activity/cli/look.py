@@ -130,19 +130,21 @@ def _print_lines(lines: Any, *, as_json: bool) -> None:
 
 def _table(summaries: list[Mapping[str, Any]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("id", justify="right")
-    for column in ("state", "activity", "block", "lane", "requested (UTC)"):
+    table.add_column("id", justify="right", no_wrap=True)
+    for column in ("state", "lane", "requested (UTC)"):
         table.add_column(column, no_wrap=True)
-    table.add_column("last message", no_wrap=True, ratio=1)
+    # On a narrow terminal these give way, by more lines.
+    for column in ("activity", "block", "last message"):
+        table.add_column(column, overflow="fold", min_width=10)
     for summary in summaries:
         requested = (summary.get("activity_states") or [["", ""]])[0][1]
         table.add_row(
             str(summary["activity_id"]),
             wording.state(summary["state"]),
-            printable(summary["activity_name"]),
-            printable(wording.block(summary)),
             str(summary.get("subarray_id") or ""),
             requested[5:19].replace("T", " "),
+            printable(summary["activity_name"]),
+            printable(wording.block(summary)),
             printable(summary.get("reason") or summary.get("message") or ""),
         )
     return table

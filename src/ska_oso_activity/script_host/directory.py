@@ -5,7 +5,7 @@ host.lock     locked by the living host, so a free lock means that there is none
 host.json     which host this is or was
 host.log      what it did
 output/ID/    output of a procedure's script
-ends/ID.json  ends that no server has acknowledged yet
+ends/ID.jsonl events of an ended procedure that no server has acknowledged
 leaders/      scripts that run, as PID.START
 """
 
@@ -76,8 +76,8 @@ class HostDirectory:
         return self.path / "output" / str(procedure_id)
 
     def end_of(self, procedure_id: int) -> Path:
-        """Where a procedure's end lies until it is acknowledged."""
-        return self.ends / f"{procedure_id}.json"
+        """Where the events of an ended procedure lie until they are acknowledged."""
+        return self.ends / f"{procedure_id}.jsonl"
 
     def remove(self, procedure_id: int) -> None:
         """Remove what is kept of a procedure."""

@@ -16,6 +16,8 @@ from ska_oso_activity.script_host.messages import Message, encode
 SUPERSEDED = frozenset({"progress", "message", "output"})
 """Kinds of which only a procedure's newest is kept: who was away needs no more."""
 
+_REQUIRED = {"kind", "procedure_id", "n"}
+
 LOG = logging.getLogger(__name__)
 
 
@@ -39,7 +41,7 @@ class Event:
 class Journal:
     """All events not yet acknowledged, in order; the queue towards the server and its memory.
 
-    Ends are also on disk until acknowledged, so that they outlive the host.
+    Once a procedure has ended, its events are also on disk, so that they outlive the host.
     """
 
     def __init__(self, directory: HostDirectory) -> None:
@@ -47,10 +49,10 @@ class Journal:
         self._events: dict[int, Event] = {}
         self._last_order = 0
         self._last_n: dict[int, int] = {}
-        for end in read_ends(directory):
-            procedure_id, n = end["procedure_id"], end["n"]
-            self._last_n[procedure_id] = n
-            self._keep(procedure_id, n, "end", encode(end))
+        for messages in read_ends(directory):
+            for message in messages:
+                self._last_n[message["procedure_id"]] = message["n"]
+                self._keep(message["procedure_id"], message["n"], message["kind"], encode(message))
 
     def append(self, procedure_id: int, kind: str, fields: dict[str, Any]) -> Event:
         """Note that something happened."""
@@ -59,9 +61,13 @@ class Journal:
         n = self._last_n.get(procedure_id, 0) + 1
         self._last_n[procedure_id] = n
         line = encode({"kind": kind, "procedure_id": procedure_id, "n": n, **fields})
+        event = self._keep(procedure_id, n, kind, line)
         if kind == "end":
-            _write(self._directory.end_of(procedure_id), line)
-        return self._keep(procedure_id, n, kind, line)
+            lines = [
+                each.line for each in self._events.values() if each.procedure_id == procedure_id
+            ]
+            _write(self._directory.end_of(procedure_id), lines)
+        return event
 
     def acknowledge(self, procedure_id: int, n: int) -> None:
         """The server has dealt with a procedure's events up to number `n`."""
@@ -95,25 +101,34 @@ class Journal:
         return gone
 
 
-def read_ends(directory: HostDirectory) -> Iterator[Message]:
-    """The ends on disk that no server has acknowledged, oldest first. A torn file is skipped."""
-    paths = [path for path in directory.ends.glob("*.json") if path.stem.isdecimal()]
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
+def read_ends(directory: HostDirectory) -> Iterator[list[Message]]:
+    """For each ended procedure, what no server has acknowledged: its end, and what came before it.
+
+    A torn file is skipped.
+    """
+    for path in sorted(directory.ends.glob("*.jsonl"), key=_age):
         try:
-            message = json.loads(path.read_bytes())
-            whole = {"procedure_id", "n", "state"} <= message.keys()
-        except (OSError, ValueError, AttributeError):
+            messages = [json.loads(line) for line in path.read_bytes().splitlines()]
+            whole = messages[-1]["kind"] == "end" and all(m.keys() >= _REQUIRED for m in messages)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             whole = False
         if whole:
-            yield message
+            yield messages
         else:
             LOG.warning("%s cannot be read and is ignored", path)
 
 
-def _write(path: Path, line: bytes) -> None:
+def _age(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _write(path: Path, lines: list[bytes]) -> None:
     temporary = path.with_suffix(".new")
     try:
-        temporary.write_bytes(line)
+        temporary.write_bytes(b"".join(lines))
         os.replace(temporary, path)  # noqa: PTH105
     except OSError as error:
         LOG.warning("the end is in memory only, %s cannot be written: %s", path, error)

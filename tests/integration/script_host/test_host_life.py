@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -43,7 +44,7 @@ def test_nothing_is_lost_while_the_server_is_away(make_house, write_script):
     house.client.close()
 
     away.touch()
-    wait_until((house.directory / "ends" / f"{procedure_id}.json").exists, "the end")
+    wait_until((house.directory / "ends" / f"{procedure_id}.jsonl").exists, "the end")
     house.attach()
     end = house.heard.wait_end(procedure_id)
 
@@ -199,13 +200,14 @@ def test_an_end_that_a_killed_host_could_not_tell_is_told_before_its_loss(make_h
     house.heard.wait_state(procedure_id, "RUNNING")
     pid = house.heard.wait_state(lost, "RUNNING")
     house.client.close()
-    wait_until((house.directory / "ends" / f"{procedure_id}.json").exists, "the end")
+    wait_until((house.directory / "ends" / f"{procedure_id}.jsonl").exists, "the end")
 
     os.kill(house.pid, signal.SIGKILL)
     house.attach()
 
     assert house.heard.wait("attached").value == {procedure_id}
     assert house.heard.wait_end(procedure_id).result == "done"
+    assert house.heard.of(lost) == []
     assert not is_alive(pid)
 
 
@@ -298,3 +300,59 @@ def test_a_host_that_cannot_start_is_told(tmp_path):
     with pytest.raises(ExecutorUnavailable, match="script host"):
         client.stop(1, 1.0)
     client.close()
+
+
+# --- A server that is killed
+
+SERVER = """
+import json, os, sys, time
+from pathlib import Path
+from ska_oso_activity.adapters.host_client import HostClient
+from ska_oso_activity.application.ports import ProcessSpec
+from ska_oso_activity.domain.arguments import ProcedureInput
+
+def tell(procedure_id, state):
+    os.write(1, json.dumps([procedure_id, state]).encode() + b"\\n")
+
+class Listener:
+    def __getattr__(self, method):
+        return lambda *args: None
+    def on_process_state(self, procedure_id, state, pid):
+        tell(procedure_id, state)
+    def on_process_end(self, procedure_id, end):
+        tell(procedure_id, end.state)
+
+client = HostClient(Path(sys.argv[1]), Listener())
+client.open()
+for procedure_id in range(int(sys.argv[2]), 1_000_000):
+    client.launch(ProcessSpec(procedure_id, sys.argv[3], ProcedureInput(), None, None))
+    client.start(procedure_id, "main", ProcedureInput())
+    tell(procedure_id, "LAUNCHED")
+    time.sleep(0.05)
+"""
+
+
+def test_servers_that_are_killed_again_and_again_miss_nothing(make_house, write_script):
+    house = make_house()
+    house.client.close()
+    script = write_script("import time\ndef main(): time.sleep(0.05)")
+    told = []
+
+    for server in range(4):
+        command = [sys.executable, "-c", SERVER, house.directory, str(1000 * server), script]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            for line in process.stdout:
+                told.append(json.loads(line))
+                if len(told) == 20 * (server + 1):
+                    process.kill()
+    house.attach()
+    launched = {procedure_id for procedure_id, state in told if state == "LAUNCHED"}
+    for procedure_id in launched - {each for each, state in told if state == "COMPLETE"}:
+        house.heard.wait_end(procedure_id)
+
+    for procedure_id in launched:
+        states = [state for each, state in told if each == procedure_id and state != "LAUNCHED"]
+        states += house.heard.states(procedure_id)
+        states += [end.state for _, end in house.heard.of(procedure_id, "end")]
+        assert list(dict.fromkeys(states)) == ["IDLE", "LOADING", "READY", "RUNNING", "COMPLETE"]

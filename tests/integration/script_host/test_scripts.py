@@ -133,7 +133,7 @@ def test_a_script_may_use_processes_of_its_own(house, write_script, method):
         """
         import multiprocessing
         def square(x):
-            print("square of", x)
+            print(f"square of {x}\\n", end="")
             return x * x
         def main(method):
             with multiprocessing.get_context(method).Pool(2) as pool:

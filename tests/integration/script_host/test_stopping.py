@@ -68,8 +68,12 @@ def test_a_script_in_a_c_loop_is_terminated_before_it_is_killed(house, write_scr
         """
         import itertools
         def main():
-            print("looping")
-            any(itertools.repeat(False))
+            while True:
+                try:
+                    print("looping")
+                    any(itertools.repeat(False))
+                except KeyboardInterrupt:  # it came before the loop in C began
+                    pass
         """
     )
     procedure_id = house.launch(path)
@@ -179,8 +183,8 @@ def test_an_asynchronous_script_cleans_up_and_is_stopped(house, write_script):
         """
         import asyncio
         async def observe():
-            print("observing")
             try:
+                print("observing")
                 await asyncio.sleep(1000)
             finally:
                 print("cleaned up")

@@ -4,8 +4,8 @@ import time
 
 
 def main():
-    print("sleeping")
     try:
+        print("sleeping")
         time.sleep(1000)
     except KeyboardInterrupt:
         raise ValueError("cannot clean up") from None

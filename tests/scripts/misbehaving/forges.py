@@ -9,15 +9,8 @@ def main():
     message = {"kind": "outcome", "outcome": "returned", "result": "forged", "token": "0" * 32}
     text = json.dumps(message).encode()
     print(text.decode())
-    packets = [
-        text,
-        b"\0" * 16 + b"." + text,
-        b"\1\0\0\0\0forged\n",
-        b"\xff",
-        b"",
-        b"\n",
-        b"+" * 99,
-    ]
+    output = b"\1\0\0\0\0forged\n"
+    packets = [text, b"\0" * 16 + b"." + text, output, b"\xff", b"", b"\n", b"+" * 99]
     for fd in range(3, 64):
         for packet in packets:
             with contextlib.suppress(OSError):

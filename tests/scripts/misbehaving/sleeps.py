@@ -4,8 +4,8 @@ import time
 
 
 def main(seconds=1000):
-    print("sleeping")
     try:
+        print("sleeping")
         time.sleep(seconds)
     finally:
         print("cleaned up")

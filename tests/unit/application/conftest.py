@@ -4,6 +4,7 @@ import pytest
 
 from ska_oso_activity.application import activity_run
 from tests.unit.application.activity_bench import Bench
+from tests.unit.application.procedure_bench import ProcedureBench
 
 
 @pytest.fixture
@@ -27,3 +28,23 @@ def benches(monkeypatch):
 def bench(benches):
     """One life of an ActivityDevice, begun."""
     return benches().begin()
+
+
+@pytest.fixture
+def workshops():
+    """Builds benches of ScriptExecution; several in one test are lives of one device."""
+    built = []
+
+    def build(bench=None, **parts):
+        built.append(bench or ProcedureBench(**parts))
+        return built[-1]
+
+    yield build
+    for bench in built:
+        bench.close()
+
+
+@pytest.fixture
+def workshop(workshops):
+    """One life of a ScriptExecution, begun."""
+    return workshops().begin()

@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 
 from ska_oso_activity.domain.errors import ExecutorUnavailable, ExecutorUncertain
-from tests.fakes import FakeExecutor, ReplyLost, eventually
+from tests.fakes import NEWS, FakeExecutor, ReplyLost, eventually
 from tests.unit.application.test_activity_life import HAPPY, assert_seq_without_gaps
 
 # --- Delivery
@@ -314,6 +314,8 @@ def test_one_sbi_is_created_though_contact_is_lost_while_the_archive_is_slow(ben
     bench.executor.go_away()
     bench.executor.come_back()
     bench.becomes(activity_id, "READY")
+    # A second request, if one is made, has this long to arrive.
+    NEWS.wait(lambda: len(bench.archive.sbi_requests) > 1, 0.1)
     bench.archive.takes_sbis.set()
     bench.becomes(activity_id, "RUNNING")
     eventually(lambda: len(bench.archive.sbis) == len(bench.archive.sbi_requests))

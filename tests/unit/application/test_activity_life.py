@@ -1,5 +1,6 @@
 """An activity's life: what is told of it, in which order, and what its commands come to."""
 
+import itertools
 import json
 import threading
 from collections import deque
@@ -662,7 +663,7 @@ def test_every_lrc_passes_legal_statuses_once_each_and_ends_with_one_result(benc
         assert told[0] is TaskStatus.STAGING.value
         assert told[-1] == status
         assert len(set(told)) == len(told)
-        for before, after in zip(told, told[1:], strict=False):
+        for before, after in itertools.pairwise(told):
             assert TaskStatus(after) in TRANSITIONS[TaskStatus(before)]
         assert bench.tracker.status(command_id) == status.name
 
@@ -700,10 +701,6 @@ def test_the_result_comes_before_the_status_and_the_lists(bench):
     assert json.loads(news) == {"status": 5, "result": [0, f"Activity {activity_id} SUCCEEDED"]}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="defect: 100 activities and a stop for each are more commands than the attributes hold",
-)
 def test_no_lrc_attribute_is_ever_longer_than_its_dimension(bench):
     bench.executor.stops = False
     ids = [bench.run_activity() for _ in range(100)]
@@ -778,10 +775,6 @@ def test_the_history_keeps_the_newest_and_uses_no_id_twice(benches):
     assert again.run_activity() == 6
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="defect: an activity that ends after HistorySize later ones is forgotten as it ends",
-)
 def test_the_history_keeps_the_newest_even_if_they_were_requested_long_ago(benches):
     bench = benches(history=InMemoryHistory(keep=3)).begin()
     long_running = bench.ready()
@@ -865,9 +858,6 @@ def test_a_stop_works_while_the_disk_refuses(bench):
     assert bench.story(activity_id)[-2:] == ["STOPPING", "STOPPED"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="defect: the LRC ends while the terminal event still waits for the disk"
-)
 def test_the_lrcs_result_waits_for_the_terminal_event_that_waits_for_the_disk(bench):
     activity_id = bench.running()
     command_id = bench.get(activity_id)["command_id"]
@@ -878,9 +868,6 @@ def test_the_lrcs_result_waits_for_the_terminal_event_that_waits_for_the_disk(be
     assert bench.results(command_id) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="defect: StartActivity is accepted though nothing is written"
-)
 def test_start_activity_is_refused_by_a_disk_that_takes_no_record(bench):
     activity_id = bench.ready()
     bench.history.refusing = True
@@ -889,7 +876,6 @@ def test_start_activity_is_refused_by_a_disk_that_takes_no_record(bench):
         bench.start_activity(activity_id)
 
 
-@pytest.mark.xfail(strict=True, reason="defect: an accepted StopActivity is written and not synced")
 def test_stop_activity_is_on_disk_when_it_is_accepted(bench):
     bench.executor.stops = False
     activity_id = bench.running()
@@ -899,9 +885,6 @@ def test_stop_activity_is_on_disk_when_it_is_accepted(bench):
     assert any(durable for *_, durable in bench.history.appended[before:])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="defect: health hears nothing of a request that the disk refuses"
-)
 def test_a_refusal_by_the_disk_is_told_to_health(bench):
     bench.history.refusing = True
     with pytest.raises(NoSpace):
@@ -910,9 +893,6 @@ def test_a_refusal_by_the_disk_is_told_to_health(bench):
     assert any(bench.disk_troubles())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="defect: a trim that the disk refuses keeps the LRC from its result"
-)
 def test_an_end_is_told_and_settled_even_if_old_records_cannot_be_removed(benches):
     history = InMemoryHistory(keep=1)
     bench = benches(history=history).begin()

@@ -1,5 +1,6 @@
 """ScriptExecution's arguments survive their JSON, and unknown keys are passed over."""
 
+import contextlib
 import json
 
 import pytest
@@ -146,7 +147,5 @@ KEYS = [
 @pytest.mark.parametrize("reader", [read_prepare, read_start, read_stop, read_output_request])
 @given(key=st.sampled_from(KEYS), value=JSON_VALUES)
 def test_any_json_value_in_any_field_is_read_or_refused(reader, key, value):
-    try:
+    with contextlib.suppress(InvalidRequest):
         reader(json.dumps({**GOOD, "procedure_id": 1, key: value}))
-    except InvalidRequest as refusal:
-        assert str(refusal)

@@ -248,7 +248,9 @@ def test_a_bad_request_is_refused_with_one_sentence_that_names_the_key(changes, 
 
 SHARED = Path(__file__).parents[3].parent / "shared"
 GENERATED = {
-    "json with 1e6 small keys (~12 MB)": lambda: json.dumps({str(i): i for i in range(10**6)}),
+    "json with 1e6 small keys (~12 MB)": lambda: (
+        "{" + ",".join([f'"k{i:06}":1' for i in range(10**6)]) + "}"
+    ),
     "130 MiB string": lambda: '"' + "x" * (130 * 1024 * 1024) + '"',
     "'{\"a\":'*900+'1'+'}'*900": lambda: '{"a":' * 900 + "1" + "}" * 900,
     "'{\"sbd_id\":'+'1'*5000+'}'": lambda: '{"sbd_id":' + "1" * 5000 + "}",

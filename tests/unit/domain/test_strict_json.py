@@ -32,10 +32,10 @@ def test_what_is_written_is_read_back(value):
 def test_any_text_is_read_or_refused(text):
     try:
         value = strict_json.loads(text)
-    except strict_json.NotJson as refusal:
-        assert str(refusal)
-    else:
-        assert json.loads(text) == value
+    except strict_json.NotJson:
+        return
+
+    assert json.loads(text) == value
 
 
 DOUBTFUL = {

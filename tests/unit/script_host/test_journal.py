@@ -61,18 +61,19 @@ def test_ends_outlive_the_host_until_acknowledged(directory):
 
     second = Journal(directory)
 
-    assert told(second) == [(7, 2, "end")]
-    assert [end["result"] for end in read_ends(directory)] == [5]
+    assert told(second) == [(7, 1, "state"), (7, 2, "end")]
+    assert [messages[-1]["result"] for messages in read_ends(directory)] == [5]
     second.acknowledge(7, 2)
     assert told(Journal(directory)) == []
 
 
 def test_a_torn_end_is_skipped(directory, caplog):
     journal = Journal(directory)
+    journal.append(7, "state", {"state": "IDLE"})
     journal.append(7, "end", {"state": "COMPLETE"})
     journal.append(8, "end", {"state": "FAILED"})
     whole = directory.end_of(7).read_bytes()
-    for size in range(len(whole) - 1):
+    for size in range(len(whole) - 1):  # also whole lines without the last, which is the end
         directory.end_of(7).write_bytes(whole[:size])
 
         assert told(Journal(directory)) == [(8, 1, "end")]

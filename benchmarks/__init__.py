@@ -1,0 +1,1 @@
+"""How fast activities start, and what they cost: `make bench`."""

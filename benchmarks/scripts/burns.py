@@ -1,0 +1,6 @@
+"""Keeps a core busy until it is stopped."""
+
+
+def main():
+    while True:
+        pass

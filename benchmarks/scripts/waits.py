@@ -1,0 +1,7 @@
+"""Waits to be killed."""
+
+import time
+
+
+def main():
+    time.sleep(600)

@@ -1,0 +1,115 @@
+"""What our processes hold and use, as the kernel tells it."""
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks.client import PATIENCE
+from benchmarks.report import Usage, Value
+from benchmarks.stack import Stack
+
+ROLES = {
+    "databaseds": "Tango database",
+    "devices.activity_device": "ActivityDevice",
+    "devices.script_execution": "ScriptExecution",
+    "ska_oso_activity.script_host": "script host",
+    "ska_oso_activity.cli": "launcher",
+}
+"""What the command lines of our processes hold, and what we call the processes."""
+SCRIPTS = "scripts, with what they started"
+MIB = 1024 * 1024
+Holdings = dict[str, dict[str, float]]
+
+
+def settle(stack: Stack) -> None:
+    """Wait until no script is left, and what follows the last one's end is done."""
+    deadline = time.monotonic() + PATIENCE
+    while len(stack.family()) > len(ROLES) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+
+
+def holdings(stack: Stack) -> Holdings:
+    """What each process holds."""
+    found: Holdings = {}
+    for pid in stack.family():
+        with suppress(OSError):
+            resident_pages = int(_proc(pid, "statm").split()[1])
+            found[_role(pid)] = {
+                "descriptors": _entries(pid, "fd"),
+                "threads": _entries(pid, "task"),
+                "children": len(_children(pid)),
+                "RSS, MiB": round(resident_pages * os.sysconf("SC_PAGE_SIZE") / MIB, 1),
+            }
+    return found
+
+
+def compare(before: Holdings, after: Holdings) -> list[Usage]:
+    """What was held before and after; a process that is not there holds nothing."""
+    nothing = dict.fromkeys(next(iter(after.values())), 0.0)
+    return [
+        Usage(role, before.get(role, nothing), after.get(role, nothing))
+        for role in dict.fromkeys([*before, *after])
+    ]
+
+
+def disk(stack: Stack) -> tuple[int, float]:
+    """Files in the state directory, and how many MiB they have."""
+    sizes = []
+    for path in stack.state.rglob("*"):
+        with suppress(OSError):
+            if path.is_file():
+                sizes.append(path.stat().st_size)
+    return len(sizes), sum(sizes) / MIB
+
+
+def cpu_seconds(stack: Stack) -> dict[str, float]:
+    """Time that each of our processes has been on a core, and dead scripts altogether."""
+    used = {}
+    for pid in stack.family():
+        role = _role(pid)
+        used[role] = time.clock_gettime(_cpu_clock(pid))
+        if role == "script host":
+            ticks = _proc(pid, "stat").rpartition(")")[2].split()[13:15]
+            used[SCRIPTS] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+    return used
+
+
+def idle_cpu(stack: Stack, seconds: float) -> list[Value]:
+    """The share of one core that each process takes while nothing is asked of it."""
+    before = cpu_seconds(stack)
+    time.sleep(seconds)
+    after = cpu_seconds(stack)
+    shares = {role: 100 * (after[role] - before[role]) / seconds for role in ROLES.values()}
+    values = [Value(f"idle CPU, {role}", share, "% of a core") for role, share in shares.items()]
+    return [Value("idle CPU, all together", sum(shares.values()), "% of a core"), *values]
+
+
+def _cpu_clock(pid: int) -> int:
+    """The CPU clock of a process, see clock_getcpuclockid(3).
+
+    Unlike /proc/PID/stat it tells nanoseconds, which a process that is idle needs.
+    """
+    return ~pid << 3 | 2
+
+
+def _role(pid: int) -> str:
+    words = _proc(pid, "cmdline").replace("\0", " ")
+    return next((role for part, role in ROLES.items() if part in words), f"script {pid}")
+
+
+def _children(pid: int) -> list[str]:
+    return [
+        child
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+
+
+def _entries(pid: int, folder: str) -> int:
+    return sum(1 for _ in Path(f"/proc/{pid}/{folder}").iterdir())
+
+
+def _proc(pid: int, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
