@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ska_oso_activity.script_host.capture import OutputCapture
@@ -13,8 +13,9 @@ from ska_oso_activity.script_host.leader import Leader
 from ska_oso_activity.script_host.loop import Loop, Timer
 from ska_oso_activity.script_host.outcome import STATES, Outcome
 from ska_oso_activity.script_host.output import OutputWriter
+from ska_oso_activity.script_host.procfs import Process
 from ska_oso_activity.script_host.request import LaunchRequest
-from ska_oso_activity.script_host.stopping import AFTER_MAIN, STOP, Ladder
+from ska_oso_activity.script_host.stopping import AFTER_MAIN, STOP, Ladder, Rung
 from ska_oso_activity.script_host.sweep import Clearing, Family
 from ska_oso_activity.script_host.verdict import Evidence, judge
 
@@ -106,7 +107,7 @@ class ScriptProcess:
             if not self._stopped:
                 self._climb(AFTER_MAIN, self._request.grace)
 
-    def _climb(self, rungs: Any, grace: float) -> None:
+    def _climb(self, rungs: Sequence[Rung], grace: float) -> None:
         if self._ladder:
             self._ladder.cancel()
         self._ladder = Ladder(self._loop, self._name, rungs, grace, self._send_signal)
@@ -145,7 +146,7 @@ class ScriptProcess:
         polite = self._outcome is not None
         Clearing(self._loop, self._leftovers, polite, self._on_cleared)
 
-    def _leftovers(self) -> Any:
+    def _leftovers(self) -> list[Process]:
         return self._family.leftovers(self.pid)
 
     def _on_cleared(self) -> None:

@@ -105,8 +105,9 @@ def _death(returncode: int) -> str:
 
 
 def _hint(evidence: Evidence) -> str:
-    if evidence.returncode < 0:
+    """How a script may have ended its process: not before it is loaded, and not by a signal."""
+    if evidence.returncode < 0 or evidence.state in ("CREATING", "IDLE"):
         return ""
-    return (
-        ", without returning from it (os._exit?)" if evidence.state == "RUNNING" else " (os._exit?)"
-    )
+    if evidence.state == "RUNNING":
+        return ", without returning from it (os._exit?)"
+    return " (os._exit?)"

@@ -847,6 +847,17 @@ def test_while_records_wait_nothing_new_is_accepted(bench):
     bench.history.refusing = False
 
 
+def test_a_stop_of_what_has_ended_and_waits_for_the_disk_does_not_call_it_running(bench):
+    activity_id = bench.running()
+    bench.history.refusing = True
+    bench.executor.end(1)
+    bench.executor.settled()
+    stop_id = bench.stop_activity(activity_id)
+    bench.history.refusing = False
+
+    assert bench.result(stop_id) == [0, f"Activity {activity_id} was SUCCEEDED"]
+
+
 def test_a_stop_works_while_the_disk_refuses(bench):
     activity_id = bench.running()
     bench.history.refusing = True

@@ -88,3 +88,9 @@ def test_a_death_is_described(returncode, exit_code, signal, text):
 )
 def test_a_death_before_main_is_placed(state, text):
     assert text in judge(Evidence(state, None, -9))["error"]
+
+
+def test_a_process_that_never_came_up_is_not_blamed_on_the_script():
+    end = judge(Evidence("CREATING", None, 1))
+
+    assert end["error"] == "exited with code 1 before it was loaded"
