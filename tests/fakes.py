@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ska_oso_activity.adapters.sqlite_history import EVENTS_PER_RECORD
 from ska_oso_activity.application.ports import (
     ExecutorListener,
     FetchedBlock,
@@ -224,8 +225,11 @@ class InMemoryHistory:
         for record_id in removed:
             del self._finished[record_id]
             del self._records[record_id]
-            gone = [seq for seq, (owner, _) in self._events.items() if owner == record_id]
-            for seq in gone:
+        if removed:
+            # Events go from the oldest on, so that their numbers have no gaps.
+            kept = [seq for seq, (owner, _) in self._events.items() if owner in self._records]
+            horizon = max(min(kept, default=0), self._last_seq - EVENTS_PER_RECORD * self.keep)
+            for seq in [seq for seq in self._events if seq < horizon]:
                 del self._events[seq]
         return removed
 
@@ -707,7 +711,8 @@ class FakeExecutor:
 class FakeScriptHost:
     """`ports.ScriptHost` that notes what it is asked; what scripts do is told with `say` and `end`.
 
-    `away` makes it unreachable. `on_launch` is called inside each launch, before it takes effect.
+    `away` makes it unreachable. `on_launch` and `on_launched` are called inside each launch, before
+    and after it takes effect.
     As the real one it starts a script once, however often it is asked.
     """
 
@@ -715,6 +720,7 @@ class FakeScriptHost:
         self.listener: ScriptHostListener | None = None
         self.away = False
         self.on_launch: Callable[[], None] = lambda: None
+        self.on_launched: Callable[[], None] = lambda: None
         self.launched: list[ProcessSpec] = []
         self.started: list[tuple[int, str, ProcedureInput]] = []
         self.start_messages: list[int] = []
@@ -733,6 +739,7 @@ class FakeScriptHost:
         self.launched.append(spec)
         self.alive.add(spec.procedure_id)
         NEWS.tell()
+        self.on_launched()
 
     def start(self, procedure_id: int, function: str, args: ProcedureInput) -> None:
         self._reach()

@@ -4,7 +4,9 @@ A fixture of a forked test is made in the child, so that a stack made by a fixtu
 each test. This process starts them instead, when the first test asks, and never talks to Tango.
 """
 
+import faulthandler
 import os
+import sys
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -46,8 +48,14 @@ def pytest_sessionfinish() -> None:
 def _connect(name: str) -> Stack:
     if name in _failures:
         pytest.fail(_failures[name])
+    _give_up_in_time()
     os.environ["TANGO_HOST"] = _stacks[name].tango_host
     return _stacks[name]
+
+
+def _give_up_in_time() -> None:
+    """Says where a test hangs, and ends it: pytest-timeout's clock does not run in forked children."""
+    faulthandler.dump_traceback_later(100, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture
@@ -70,6 +78,7 @@ def fragile_stack() -> Stack:
 @pytest.fixture
 def own_stack() -> Iterator[Stack]:
     """A stack for one test alone, where nothing has happened yet."""
+    _give_up_in_time()
     own = Stack()
     try:
         own.start()

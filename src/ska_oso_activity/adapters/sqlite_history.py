@@ -12,10 +12,12 @@ import logging
 import os
 import sqlite3
 import uuid
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ska_oso_activity.adapters.sqlite_salvage import readable_rows
 from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.times import file_stamp, utc_now
 
@@ -26,12 +28,20 @@ CREATE TABLE IF NOT EXISTS note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITH
 CREATE TABLE IF NOT EXISTS record (
     id INTEGER PRIMARY KEY,
     finished INTEGER NOT NULL, -- 0, or a number that tells the order in which they finished
-    body TEXT NOT NULL);
+    first_seq INTEGER, -- of its events
+    body TEXT NOT NULL,
+    crc INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS event (
-    seq INTEGER PRIMARY KEY, record_id INTEGER NOT NULL, body TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS event_of_record ON event (record_id);
+    seq INTEGER PRIMARY KEY, body TEXT NOT NULL, crc INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS finished_record ON record (finished) WHERE finished;
+CREATE INDEX IF NOT EXISTS first_event ON record (first_seq);
 """
+EVENTS_PER_RECORD = 30
+"""How many events are kept for each record that is kept, at the most."""
+
+LOST_NUMBERS = 1000
+"""How many ids and seqs after the last one found are taken to have been lost with a database."""
+
 _FORMAT = 1
 """Version of the schema, in `PRAGMA user_version`."""
 
@@ -43,8 +53,10 @@ class SqliteHistory:
         path: the database file; its directory is made, private to us.
         keep: how many finished records are kept, the newest.
 
-    A file that cannot be read as our database is set aside, and a new history, with a new epoch,
-    begins: clients see by the epoch that written history was lost.
+    A damaged record is dropped alone. A database that SQLite finds damaged is set aside; what can
+    still be read of it is taken over into a new one, with a new epoch: clients see by the epoch
+    that written history may have been lost. So it is after a crash of the machine, which may have
+    taken what was written and not yet synced.
 
     Raises:
         OSError: the directory or the file cannot be used.
@@ -53,6 +65,7 @@ class SqliteHistory:
     def __init__(self, path: Path, *, keep: int = 1000) -> None:
         self._path = path
         self._keep = keep
+        self._damaged: set[tuple[str, int]] = set()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _as_os_error(path):
             try:
@@ -60,9 +73,10 @@ class SqliteHistory:
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise
-                self._set_aside(error)
+                aside = self._set_aside(error)
                 self._database = self._open()
-        self.epoch = self.get_note("epoch") or self._new_epoch()
+                self._salvage(aside)
+            self.epoch = self._take_up_epoch()
         self.told = int(self.get_note("told") or 0)
         self._count_finished = self._scalar("SELECT count(*) FROM record WHERE finished")
         self._last_finished = self._scalar("SELECT coalesce(max(finished), 0) FROM record")
@@ -79,23 +93,48 @@ class SqliteHistory:
             _refuse_newer(database.execute("PRAGMA user_version").fetchone()[0])
             database.executescript(_SCHEMA)
             database.execute(f"PRAGMA user_version={_FORMAT}")
-            database.execute("SELECT max(seq) FROM event").fetchone()
-            database.execute("SELECT max(id) FROM record").fetchone()
+            _require_sound(database)
         except BaseException:
             database.close()
             raise
         return database
 
-    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+    def _set_aside(self, error: sqlite3.DatabaseError) -> Path:
         aside = self._path.with_name(f"{self._path.name}.unreadable-{file_stamp(utc_now())}")
         _log.error("history %s cannot be read (%s): set aside as %s", self._path, error, aside)
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")
+        return aside
 
-    def _new_epoch(self) -> str:
-        epoch = uuid.uuid4().hex
+    def _salvage(self, aside: Path) -> None:
+        """Take over what can be read of a damaged database."""
+        insert = {
+            "record": "INSERT INTO record (id, finished, first_seq, body, crc) VALUES (?,?,?,?,?)",
+            "event": "INSERT INTO event (seq, body, crc) VALUES (?,?,?)",
+        }
+        columns = {"record": "id, finished, first_seq, body, crc", "event": "seq, body, crc"}
+        last = {"record": 0, "event": 0}
+        with self._transaction(durable=True):
+            for table, key in (("record", "id"), ("event", "seq")):
+                for row in readable_rows(aside, table, key, columns[table]):
+                    self._database.execute(insert[table], row)
+                    last[table] = row[0]
+            if last["record"]:
+                # Numbers that were lost must not be given again.
+                self._put_note("trimmed_id", str(last["record"] + LOST_NUMBERS))
+                self._put_note("trimmed_seq", str(last["event"] + LOST_NUMBERS))
+        saved = [self._scalar(f"SELECT count(*) FROM {table}") for table in insert]  # noqa: S608
+        _log.error("%d records and %d events of it were saved", *saved)
+
+    def _take_up_epoch(self) -> str:
+        """The identity of this history: a new one where written history may have been lost."""
+        boot = _boot_id()
+        kept = self.get_note("epoch")
+        crashed = self.get_note("open_since") not in (None, "", boot)
+        epoch = kept if kept is not None and not crashed else uuid.uuid4().hex
         self.set_note("epoch", epoch)
+        self.set_note("open_since", boot)
         return epoch
 
     def append(
@@ -111,16 +150,16 @@ class SqliteHistory:
         with self._transaction(durable=durable):
             was_finished = self._finished(record_id)
             order = (was_finished or self._last_finished + 1) if finished else 0
+            seq = None if event is None else event[0]
             self._database.execute(
-                "INSERT INTO record (id, finished, body) VALUES (?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET finished = excluded.finished, body = excluded.body",
-                (record_id, order, strict_json.dumps(record)),
+                "INSERT INTO record (id, finished, first_seq, body, crc) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET finished = excluded.finished, "
+                "body = excluded.body, crc = excluded.crc",
+                (record_id, order, seq, *_sealed(record)),
             )
             if event is not None:
-                seq, body = event
                 self._database.execute(
-                    "INSERT INTO event (seq, record_id, body) VALUES (?, ?, ?)",
-                    (seq, record_id, strict_json.dumps(body)),
+                    "INSERT INTO event (seq, body, crc) VALUES (?, ?, ?)", (seq, *_sealed(event[1]))
                 )
             self._database.execute(
                 "INSERT OR REPLACE INTO note (key, value) VALUES ('told', ?)", (str(self.told),)
@@ -136,23 +175,33 @@ class SqliteHistory:
 
     def record(self, record_id: int) -> dict[str, Any] | None:
         """See `History.record`."""
-        row = self._database.execute(
-            "SELECT body FROM record WHERE id = ?", (record_id,)
-        ).fetchone()
-        return None if row is None else json.loads(row[0])
+        rows = self._database.execute(
+            "SELECT id, body, crc FROM record WHERE id = ?", (record_id,)
+        ).fetchall()
+        return next(iter(self._opened("record", rows)), None)
 
     def records(self) -> Iterable[dict[str, Any]]:
         """See `History.records`."""
-        rows = self._database.execute("SELECT body FROM record ORDER BY id").fetchall()
-        return (json.loads(row[0]) for row in rows)
+        rows = self._database.execute("SELECT id, body, crc FROM record ORDER BY id").fetchall()
+        return self._opened("record", rows)
 
     def events_since(self, seq: int, limit: int | None = None) -> list[dict[str, Any]]:
         """See `History.events_since`."""
         rows = self._database.execute(
-            "SELECT body FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
+            "SELECT seq, body, crc FROM event WHERE seq > ? ORDER BY seq LIMIT ?",
             (max(-1, min(seq, 2**62)), -1 if limit is None else limit),
         ).fetchall()
-        return [json.loads(row[0]) for row in rows]
+        return list(self._opened("event", rows))
+
+    def _opened(self, what: str, rows: Iterable[tuple[int, str, int]]) -> Iterator[dict[str, Any]]:
+        """The JSON in these rows; one that is not as it was written is passed over alone."""
+        for number, body, crc in rows:
+            if _crc(body) != crc:
+                if (what, number) not in self._damaged:
+                    self._damaged.add((what, number))
+                    _log.error("%s %d of %s is damaged: it is dropped", what, number, self._path)
+                continue
+            yield json.loads(body)
 
     def last_seq(self) -> int:
         """See `History.last_seq`."""
@@ -177,9 +226,15 @@ class SqliteHistory:
             # The greatest numbers ever used outlive their records: they are never given again.
             self._put_note("trimmed_seq", str(self.last_seq()))
             self._put_note("trimmed_id", str(self.next_id() - 1))
-            for record_id in removed:
-                self._database.execute("DELETE FROM event WHERE record_id = ?", (record_id,))
-                self._database.execute("DELETE FROM record WHERE id = ?", (record_id,))
+            self._database.executemany("DELETE FROM record WHERE id = ?", [(n,) for n in removed])
+            # Events go from the oldest on, so that their numbers have no gaps; those of a record
+            # that stays for very long hold up the others only so far.
+            first_kept = self._scalar(
+                "SELECT coalesce((SELECT first_seq FROM record WHERE first_seq NOT NULL "
+                "ORDER BY first_seq LIMIT 1), 0)"
+            )
+            horizon = max(first_kept, self.last_seq() - EVENTS_PER_RECORD * self._keep)
+            self._database.execute("DELETE FROM event WHERE seq < ?", (horizon,))
         self._count_finished -= len(removed)
         return removed
 
@@ -200,8 +255,9 @@ class SqliteHistory:
 
     def close(self) -> None:
         """See `History.close`."""
-        with contextlib.suppress(OSError):
-            self.set_note("told", str(self.told))
+        with contextlib.suppress(OSError), self._transaction(durable=True):
+            self._put_note("told", str(self.told))
+            self._put_note("open_since", "")
         self._database.close()
 
     def _scalar(self, query: str) -> int:
@@ -220,6 +276,29 @@ class SqliteHistory:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
+
+
+def _sealed(value: Mapping[str, Any]) -> tuple[str, int]:
+    body = strict_json.dumps(value)
+    return body, _crc(body)
+
+
+def _crc(body: str) -> int:
+    return zlib.crc32(body.encode("utf-8", "replace"))
+
+
+def _require_sound(database: sqlite3.Connection) -> None:
+    found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def _boot_id() -> str:
+    """Which start of the machine this is."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return "unknown"
 
 
 def _refuse_newer(version: int) -> None:

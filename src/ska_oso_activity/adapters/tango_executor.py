@@ -16,6 +16,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import tango
@@ -27,6 +28,7 @@ from ska_oso_activity.domain.errors import (
     ExecutorUnavailable,
     ExecutorUncertain,
     NoCapacity,
+    NoSpace,
     NotOnline,
     Reason,
     ScriptNotAllowed,
@@ -59,6 +61,7 @@ _REFUSALS: dict[Reason, type[ActivityError]] = {
     error.reason: error
     for error in (
         NoCapacity,
+        NoSpace,
         NotOnline,
         ScriptNotAllowed,
         ScriptNotFound,
@@ -267,7 +270,13 @@ class TangoExecutor:
             self._catch_up()
 
     def _subscribe(self, proxy: tango.DeviceProxy) -> None:
-        for attribute in ("procedureEvent", "scriptProgress", "scriptMessage", "processCheck"):
+        for attribute in (
+            "procedureEvent",
+            "scriptProgress",
+            "scriptMessage",
+            "processCheck",
+            "freeSlots",
+        ):
             self._subscriptions.append(
                 proxy.subscribe_event(
                     attribute,
@@ -289,7 +298,7 @@ class TangoExecutor:
         """Called by Tango's thread: hand over and return."""
         if event.err:
             self._inbox.put(("wake", None))
-        elif event.attr_value is not None and event.attr_value.value:
+        elif event.attr_value is not None and event.attr_value.value not in ("", None):
             self._inbox.put((name, event.attr_value.value))
 
     def _take(self, seconds: float) -> None:
@@ -302,7 +311,10 @@ class TangoExecutor:
                 return
             if name == "wake":
                 return
-            self._handle(name, json.loads(text))
+            if name == "freeSlots":
+                self._tell(partial(self._listener.on_executor_room, self.name, int(text)))
+            else:
+                self._handle(name, json.loads(text))
 
     def _handle(self, name: str, value: dict[str, Any]) -> None:
         if name == "procedureEvent":

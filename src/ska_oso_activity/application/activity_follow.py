@@ -242,6 +242,10 @@ class ActivityFollower:
 
     # --- Contact -----------------------------------------------------------------------------
 
+    def on_executor_room(self, executor: str, free: int) -> None:
+        """An executor would take so many more scripts."""
+        self._executors.set_room(executor, free)
+
     def on_executor_lost(self, executor: str) -> None:
         """An executor has not answered for a second: what it runs is UNKNOWN."""
         self._executors.set_away(executor, away=True)

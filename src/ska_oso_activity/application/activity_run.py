@@ -40,6 +40,9 @@ from ska_oso_activity.domain.errors import (
     ActivityError,
     ExecutorUnavailable,
     ExecutorUncertain,
+    NoCapacity,
+    NoSpace,
+    NotOnline,
     Reason,
     SchedulingBlockInvalid,
     SubarrayBusy,
@@ -264,6 +267,9 @@ class ActivityRun:
                         self._register.save(activity)
             except ExecutorUnavailable as error:
                 trouble = error
+            except (NoCapacity, NotOnline, NoSpace) as refusal:
+                # It had room when it was chosen; it may have again.
+                trouble = ExecutorUnavailable(str(refusal))
             except ActivityError as refusal:
                 # Had an earlier try been taken, the same request id would have given its procedure.
                 with self._register.lock:

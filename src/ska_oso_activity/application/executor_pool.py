@@ -21,6 +21,7 @@ class ExecutorPool:
     def __init__(self, executors: Mapping[str, Executor]) -> None:
         self._executors = dict(executors)
         self._away: set[str] = set()
+        self._room: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def __contains__(self, name: object) -> bool:
@@ -35,6 +36,20 @@ class ExecutorPool:
         with self._lock:
             (self._away.add if away else self._away.discard)(name)
 
+    def set_room(self, name: str, free: int) -> None:
+        """Note how many more scripts an executor would take."""
+        with self._lock:
+            self._room[name] = free
+
+    def _usable(self) -> list[str]:
+        """The executors that answer and have room, as far as is known."""
+        with self._lock:
+            return [
+                name
+                for name in self._executors
+                if name not in self._away and self._room.get(name, 1) > 0
+            ]
+
     def away(self) -> list[str]:
         """The executors that do not answer."""
         with self._lock:
@@ -44,20 +59,25 @@ class ExecutorPool:
         """Refuse if nothing could take an activity now.
 
         Raises:
-            NoCapacity: there is no executor, or none answers.
+            NoCapacity: there is no executor, none answers, or those that do are full.
         """
         if not self._executors:
             raise NoCapacity(
                 "no executor is configured: name one in the property ScriptExecutionDevices"
             )
-        if len(self.away()) == len(self._executors):
-            raise NoCapacity(
-                f"no executor answers ({', '.join(sorted(self._executors))}): "
-                "start one, or ask again when it is back"
-            )
+        if self._usable():
+            return
+        away = self.away()
+        full = [name for name in sorted(self._executors) if name not in away]
+        trouble = [f"{name} does not answer" for name in away]
+        trouble += [f"{name} takes no more scripts" for name in full]
+        raise NoCapacity(
+            f"no executor answers and has room ({'; '.join(trouble)}): "
+            "ask again when that has changed"
+        )
 
     def choose(self, load: Mapping[str, int]) -> Executor:
-        """The executor that takes the next activity: of those that answer, the least loaded.
+        """The executor that takes the next activity: of those with room, the least loaded.
 
         Args:
             load: activities by executor.
@@ -67,6 +87,5 @@ class ExecutorPool:
         """
         if not self._executors:
             self.require_room()
-        away = set(self.away())
-        candidates = [name for name in self._executors if name not in away] or list(self._executors)
+        candidates = self._usable() or list(self._executors)
         return self._executors[min(candidates, key=lambda name: load.get(name, 0))]

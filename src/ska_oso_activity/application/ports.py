@@ -209,6 +209,9 @@ class ExecutorListener(Protocol):
     def on_script_message(self, executor: str, report: Mapping[str, Any]) -> None:
         """A script announced something: `{"procedure_id", "message"}`."""
 
+    def on_executor_room(self, executor: str, free: int) -> None:
+        """It would take so many more scripts."""
+
     def on_executor_lost(self, executor: str) -> None:
         """It has not answered for a second."""
 

@@ -41,6 +41,8 @@ class ProcedureRegister(Register[Procedure]):
     ) -> None:
         super().__init__(history, publisher, on_disk_health)
         self._on_forget = on_forget
+        self.room: Callable[[], int] = lambda: 0
+        """How many more procedures would be taken now."""
         self._of_request: dict[str, int] = {}
         self._block_paths: dict[int, str] = {}
 
@@ -103,7 +105,7 @@ class ProcedureRegister(Register[Procedure]):
         ]
 
     def _other_pushes(self, key: int | None) -> list[tuple[str, Any]]:  # noqa: ARG002
-        return []
+        return [("freeSlots", self.room())]
 
     # --- Looking up --------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from ska_oso_activity.application.journal import Entry, Journal
 from ska_oso_activity.application.ports import History, Publisher
 from ska_oso_activity.domain import strict_json
-from ska_oso_activity.domain.errors import NoSpace
+from ska_oso_activity.domain.errors import ActivityError, NoSpace
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Register(ABC, Generic[T]):
         self._next_id = history.next_id()
         self._live: dict[int, T] = {}
         self._short: dict[int, dict[str, Any]] = {}
+        self._told: dict[int, dict[str, Any]] = {}
 
     # --- What differs between activities and procedures ----------------------------------------
 
@@ -100,10 +101,15 @@ class Register(ABC, Generic[T]):
         """
         with self.lock:
             for record in self._history.records():
-                entity = self._read(record)
+                try:
+                    entity = self._read(record)
+                except (KeyError, TypeError, ValueError, ActivityError):
+                    _log.exception("a record cannot be understood and is passed over")
+                    continue
                 key = self._key(entity)
                 if not self._is_over(entity):
                     self._live[key] = entity
+                    self._told[key] = record
                 self._short[key] = self._shorten(record)
                 self._index(entity, record["state"])
             newest = self._history.last_seq()
@@ -168,6 +174,7 @@ class Register(ABC, Generic[T]):
     def _retire(self, entity: T) -> None:
         if not self._is_over(entity) or self._live.pop(self._key(entity), None) is None:
             return
+        del self._told[self._key(entity)]
         self._retired(entity)
         try:
             removed = self._history.trim()
@@ -192,6 +199,7 @@ class Register(ABC, Generic[T]):
 
         def tell() -> None:
             self._short[key] = self._shorten(record)
+            self._told[key] = record
             self._index(entity, record["state"])
             if event is not None:
                 self._publisher.publish(self._event_pushes(event), seq=event["seq"])
@@ -231,10 +239,12 @@ class Register(ABC, Generic[T]):
             return [dict(self._short[key]) for key in sorted(self._short, reverse=True)]
 
     def record_of(self, key: int) -> dict[str, Any] | None:
-        """The whole record of one, over or not; None: there is none of that id."""
+        """The whole record of one as it was last told; None: there is none of that id."""
         with self.lock:
-            entity = self._live.get(key)
-            return self._history.record(key) if entity is None else self._record(entity)
+            told = self._told.get(key)
+            if told is None:
+                return self._history.record(key)
+            return {**told, **{name: self._short[key][name] for name in ("progress", "message")}}
 
     def known(self) -> str:
         """Which ids there are, in words."""

@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ from ska_oso_activity.domain.procedure import (
     StopProcessCommand,
     abort_request_id,
 )
-from ska_oso_activity.domain.script import FileSystemScript
+from ska_oso_activity.domain.script import FileSystemScript, GitScript
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ class ScriptExecutionService:
         settings: ExecutionSettings,
     ) -> None:
         self._register = register
+        register.room = self.room
         self._publisher = publisher
         self._door = door
         self._inspect = inspect
@@ -122,6 +123,7 @@ class ScriptExecutionService:
     def set_closed(self, because: str | None) -> None:
         """Accept no new work, for the reason given; None: accept it again."""
         self._closed_because = because
+        self._publisher.publish([("freeSlots", self.room())])
 
     @property
     def host(self) -> ScriptHost:
@@ -178,6 +180,12 @@ class ScriptExecutionService:
                 f"scripts for {telescope or 'no telescope'} are not run here: the property "
                 f"Telescopes allows {', '.join(sorted(allowed))}"
             )
+
+    def room(self) -> int:
+        """How many more scripts would be taken now."""
+        if self._closed_because is not None:
+            return 0
+        return max(0, self._settings.most - len(self._register.live()))
 
     def _require_room(self) -> None:
         unfinished = len(self._register.live())
@@ -241,12 +249,19 @@ class ScriptExecutionService:
             # Not under the lock: a host may have to be started first.
             self.host.launch(spec)
             with self._register.lock:
-                # If a host was lost meanwhile, nobody can say which one took it. A host that has
-                # a procedure already passes a repeat over.
+                began = procedure.pid is not None
                 if self._host_losses == losses:
                     self._launched.add(procedure.procedure_id)
                     if procedure.stop_requested:
                         self._stop(procedure)
+                    return
+                # A host was lost meanwhile, perhaps the one that took it. What has begun is never
+                # begun again; otherwise a host that has it already passes a repeat over.
+                if began or procedure.finished:
+                    self._launched.add(procedure.procedure_id)
+                    self._stop(procedure)
+                    if not procedure.finished:
+                        self._lost(procedure)
                     return
 
     def _end_unlaunched(self, procedure: Procedure, reason: Reason, error: str) -> None:
@@ -436,8 +451,12 @@ class ScriptExecutionService:
 
     def _findings(self, command: PrepareProcessCommand) -> list[dict[str, str]]:
         self._require_telescope(command.telescope)
-        self._door.admit(command.script)
-        located = self._door.locate(command.script, report=lambda _: None, cancelled=lambda: False)
+        script = command.script
+        if isinstance(script, GitScript):
+            # Building an environment may run code of the repository.
+            script = replace(script, create_env=False)
+        self._door.admit(script)
+        located = self._door.locate(script, report=lambda _: None, cancelled=lambda: False)
         return self._inspect(
             located.path,
             init_args=command.init_args,

@@ -17,6 +17,7 @@ from ska_oso_activity.devices.base import (
     AdminMode,
     HealthState,
     OsoDevice,
+    Trouble,
     published,
     set_up_logging,
 )
@@ -107,7 +108,7 @@ class ActivityDevice(OsoDevice):
         doc="What the script of the activity that changed last announced.",
     )
     activeActivities = published(
-        "activeActivities", dtype=int, doc="How many activities are not finished."
+        "activeActivities", dtype="DevLong", doc="How many activities are not finished."
     )
 
     # --- Life --------------------------------------------------------------------------------
@@ -166,11 +167,12 @@ class ActivityDevice(OsoDevice):
             closed = None if mode in IN_USE else f"adminMode is {mode.name}"
             self._parts.service.set_closed(closed)
 
-    def judge_health(self, troubles: dict[str, str], *, failed: bool) -> HealthState:
+    def judge_health(self, troubles: dict[str, Trouble]) -> HealthState:
         """FAILED when no executor is left."""
         executors = set(self.ScriptExecutionDevices)
-        lost = executors and executors <= set(troubles)
-        return super().judge_health(troubles, failed=failed or bool(lost))
+        if executors and executors <= set(troubles):
+            return HealthState.FAILED
+        return super().judge_health(troubles)
 
     # --- Long-running commands -----------------------------------------------------------------
 

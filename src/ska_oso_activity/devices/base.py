@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -74,6 +75,14 @@ def published(name: str, **options: Any) -> Any:
 
     options.setdefault("fget", read)
     return attribute(name=name, **options)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with a part of a device, and whether the device can do nothing without it."""
+
+    what: str
+    failed: bool = False
 
 
 class OsoDevice(Device):
@@ -200,7 +209,7 @@ class OsoDevice(Device):
     def init_device(self) -> None:
         """Start, or start again: what runs elsewhere goes on and is picked up."""
         super().init_device()
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, Trouble] = {}
         self._trouble_lock = threading.Lock()
         self.publisher = TangoPublisher(self)
         self.publisher.values.update(self.first_values())
@@ -286,22 +295,23 @@ class OsoDevice(Device):
             if what is None:
                 if self._troubles.pop(of, None) is None:
                     return
-            elif self._troubles.get(of) == what:
+            elif self._troubles.get(of) == Trouble(what, failed):
                 return
             else:
-                self._troubles[of] = what
-            health = self.judge_health(self._troubles, failed=failed)
+                self._troubles[of] = Trouble(what, failed)
+            health = self.judge_health(self._troubles)
             self.publisher.publish([("healthState", health), ("Status", self._status())])
 
-    def judge_health(self, troubles: dict[str, str], *, failed: bool) -> HealthState:
-        """The health that these troubles amount to."""
+    def judge_health(self, troubles: dict[str, Trouble]) -> HealthState:
+        """The health that these troubles, by the part they are of, amount to."""
         if not troubles:
             return HealthState.OK
-        return HealthState.FAILED if failed or "setup" in troubles else HealthState.DEGRADED
+        failed = any(trouble.failed for trouble in troubles.values())
+        return HealthState.FAILED if failed else HealthState.DEGRADED
 
     def _status(self) -> str:
         lines = ["The device is in ON state."]
-        lines += [f"{of}: {what}" for of, what in sorted(self._troubles.items())]
+        lines += [f"{of}: {trouble.what}" for of, trouble in sorted(self._troubles.items())]
         return "\n".join(lines)
 
     # --- Commands ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ska_oso_activity.adapters import pdm
 from ska_oso_activity.adapters.block_files import PrivateBlockFiles
@@ -46,8 +47,12 @@ GIT_TIMEOUT = 120.0
 GIT_MAX_BYTES = 512 * 1024 * 1024
 BUILD_TIMEOUT = 600.0
 
-Health = Callable[[str, str | None], None]
-"""Told what is wrong with a part, or (None) that it works again."""
+
+class Health(Protocol):
+    """Told what is wrong with a part of a device, or (None) that it works again."""
+
+    def __call__(self, of: str, what: str | None, *, failed: bool = False) -> None:
+        """`failed`: the device can do nothing without it."""
 
 
 @dataclass
@@ -84,7 +89,7 @@ def build_activity_parts(  # noqa: PLR0913
     """Put an ActivityDevice's services together and take up what is unfinished."""
     history = SqliteHistory(state_directory / "activities.db", keep=keep)
     register = ActivityRegister(
-        history, publisher, on_disk_health=lambda trouble: health("history", trouble)
+        history, publisher, on_disk_health=lambda trouble: health("history", trouble, failed=True)
     )
     publisher.on_told = register.told
     archive = FilesystemOda(oda_directory, block_roots)
@@ -162,7 +167,7 @@ def build_script_execution_service(  # noqa: PLR0913
     register = ProcedureRegister(
         history,
         publisher,
-        on_disk_health=lambda trouble: health("history", trouble),
+        on_disk_health=lambda trouble: health("history", trouble, failed=True),
         on_forget=lambda procedure_id, path: service.forget(procedure_id, path),  # noqa: PLW0108
     )
     publisher.on_told = register.told

@@ -136,6 +136,11 @@ class ScriptExecution(OsoDevice):
         dtype=str,
         doc='What a script announced, as JSON: {"procedure_id", "message"}.',
     )
+    freeSlots = published(
+        "freeSlots",
+        dtype="DevLong",
+        doc="How many more scripts would be taken now; 0 while adminMode takes no new work.",
+    )
     processCheck = published(
         "processCheck",
         dtype=str,
@@ -158,6 +163,7 @@ class ScriptExecution(OsoDevice):
             "scriptProgress": "",
             "scriptMessage": "",
             "processCheck": "",
+            "freeSlots": 0,
         }
 
     def create_component_manager(self) -> None:

@@ -156,10 +156,6 @@ def test_one_that_is_taken_up_after_a_restart_is_in_progress(tracker, publisher)
     assert json.loads(publisher.values["lrcExecuting"][0])["uid"] == "1_2_RunActivity"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="defect: names and ids are pushed with new commands only, and differ from the statuses",
-)
 def test_names_ids_and_statuses_list_the_same_commands(tracker, publisher):
     tracker.resume("1_2_RunActivity", "RunActivity")
     uid = tracker.submit("RunActivity")

@@ -2,8 +2,6 @@
 
 import threading
 
-import pytest
-
 from ska_oso_activity.application.watch import Watch
 from ska_oso_activity.domain.errors import OdaUnavailable
 from tests.fakes import NEWS, FakeArchive, eventually
@@ -48,8 +46,6 @@ def test_a_check_that_hangs_is_a_trouble_until_it_comes_back():
     assert first == "has not answered for 0.05 s"
 
 
-@pytest.mark.xfail(strict=True, reason="defect: any other error ends the watch in silence")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_defect_in_a_check_does_not_end_the_watch():
     errors = [RuntimeError("oops"), OdaUnavailable("away")]
 
