@@ -51,8 +51,8 @@ $(VENV)/.project: pyproject.toml $(VENV)/.dev
 
 # --- Use
 
-demo: venv ## Start everything and watch one activity run (BLOCK=, ACTIVITY= choose another)
-	@$(BIN)/ska-oso-activity demo $(if $(BLOCK),--block "$$BLOCK") $(if $(ACTIVITY),--activity "$$ACTIVITY")
+demo: venv ## Start everything and watch two activities run (BLOCK=file ACTIVITY=name: one of yours)
+	@$(BIN)/ska-oso-activity demo $(if $(BLOCK),--block "$$BLOCK") $(if $(ACTIVITY),--activity "$$ACTIVITY") $(ARGS)
 
 bench: venv ## Measure how fast activities start
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ska_oso_activity.adapters.sqlite_history import EVENTS_PER_RECORD
 from ska_oso_activity.application.ports import (
@@ -52,6 +52,8 @@ from ska_oso_activity.domain.script import FileSystemScript, GitScript, Script
 from ska_oso_activity.domain.times import utc_now
 
 SBD = "sbd-mid-20261124-00001"
+
+T = TypeVar("T")
 
 # --- Waiting ---------------------------------------------------------------------------------
 
@@ -441,7 +443,7 @@ class FakeExecutor:
     def check(self, command: PrepareProcessCommand, timeout: float) -> list[dict[str, str]]:
         return self._do("check", command, lambda: self.findings)
 
-    def _do(self, name: str, argument: Any, work: Callable[[], Any]) -> Any:
+    def _do(self, name: str, argument: Any, work: Callable[[], T]) -> T:
         self.calls.append((name, argument))
         NEWS.tell()
         gate = self.gates.get(name)
