@@ -47,6 +47,7 @@ class Stack:
         command += ["--state-dir", str(self.state), "--oda", str(self._oda)]
         command += ["--scripts", str(SCRIPTS)]
         self._oda.mkdir()
+        _allow_byte_code(self.directory / "bytecode")
         log = self.directory / "stderr"
         with log.open("wb") as stderr:
             # In a session of its own, Ctrl-C reaches us alone and we stop it.
@@ -89,6 +90,15 @@ class Stack:
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(block), encoding="utf-8")
         return sbd_id
+
+
+def _allow_byte_code(folder: Path) -> None:
+    """See that each Python file is compiled once, as those of an installed package are.
+
+    Where byte code may not be written beside the sources, it goes to `folder`.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
 
 
 def _target(number: int) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class ActivityFollower:
             return
         target = ACTIVITY_OF_PROCEDURE[state]
         details: Mapping[str, Any] = event
-        if target in (_A.SUCCEEDED, _A.STOPPED, _A.FAILED):
+        if target in (_A.SUCCEEDED, _A.STOPPED, _A.FAILED) or _resolves(activity, target):
             try:
                 details = self._executors.get(activity.executor or "").get(event["procedure_id"])
             except ExecutorUnavailable as error:
@@ -339,6 +339,12 @@ class ActivityFollower:
         with self._register.lock:
             if not activity.finished:
                 self._outcomes.fail(activity, reason, error)
+
+
+def _resolves(activity: Activity, target: ActivityState) -> bool:
+    """Whether the executor knows by now which commit a branch stands for, and we do not."""
+    script = activity.script or {}
+    return target is _A.READY and script.get("kind") == "git" and not script.get("commit")
 
 
 def _procedure_state(event: Mapping[str, Any]) -> ProcedureState | None:

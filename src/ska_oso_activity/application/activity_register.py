@@ -43,6 +43,7 @@ class ActivityRegister(Register[Activity]):
         self._orphans: dict[str, int] = {}
         self._subarray_states = [ActivityState.NONE] * LAST_SUBARRAY
         self._subarray_ids = [0] * LAST_SUBARRAY
+        self._pushed_subarray_ids = list(self._subarray_ids)
         self._last_changed = 0
 
     # --- Creating and changing ---------------------------------------------------------------
@@ -124,10 +125,21 @@ class ActivityRegister(Register[Activity]):
 
     def _other_pushes(self, key: int | None) -> list[tuple[str, Any]]:
         return [
-            ("subarrayActivityState", list(self._subarray_states)),
-            ("subarrayActivityId", list(self._subarray_ids)),
+            *self._subarray_pushes(),
             *([] if key is None else _reported(self._short[key])),
             ("activeActivities", sum(not each.finished for each in self._live.values())),
+        ]
+
+    def _pushes_without_event(self) -> list[tuple[str, Any]]:
+        if self._subarray_ids == self._pushed_subarray_ids:
+            return []
+        return self._subarray_pushes()
+
+    def _subarray_pushes(self) -> list[tuple[str, Any]]:
+        self._pushed_subarray_ids = list(self._subarray_ids)
+        return [
+            ("subarrayActivityState", list(self._subarray_states)),
+            ("subarrayActivityId", list(self._subarray_ids)),
         ]
 
     # --- Looking up --------------------------------------------------------------------------

@@ -463,6 +463,8 @@ class ActivityRun:
         finally:
             with self._register.lock:
                 self._starting.discard(activity.activity_id)
+        # It was not READY for a moment, and may be again.
+        self.start_if_ready(activity)
 
     # --- Stopping ----------------------------------------------------------------------------
 

@@ -91,6 +91,10 @@ class Register(ABC, Generic[T]):
     def _other_pushes(self, key: int | None) -> list[tuple[str, Any]]:
         """What is pushed after it, for the one that changed last (None: nothing has)."""
 
+    def _pushes_without_event(self) -> list[tuple[str, Any]]:
+        """What is pushed for a change that is no transition."""
+        return []
+
     # --- Taking up the history ---------------------------------------------------------------
 
     def load(self) -> list[T]:
@@ -204,6 +208,8 @@ class Register(ABC, Generic[T]):
             if event is not None:
                 self._publisher.publish(self._event_pushes(event), seq=event["seq"])
                 self._publisher.publish(self._other_pushes(key))
+            else:
+                self._publisher.publish(self._pushes_without_event())
             self.refresh_view()
             self._retire(entity)
             if then is not None:

@@ -147,7 +147,9 @@ def check_subarray_id(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidRequest(f"{where} must be an integer of 1 to 16, not {value!r:.40}")
     if not FIRST_SUBARRAY <= value <= LAST_SUBARRAY:
-        raise InvalidRequest(f"{where} must be 1 to 16, not {value}")
+        raise InvalidRequest(
+            f"{where} must be 1 to 16, not {value if abs(value) < 10**9 else 'that'}"
+        )
     return value
 
 
