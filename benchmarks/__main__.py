@@ -18,6 +18,7 @@ from benchmarks.report import Figure, Report, Value
 from benchmarks.stack import BIG_BLOCK, Stack
 
 SUBARRAYS = 16
+CORE = "% of a core"
 
 
 def main(
@@ -56,19 +57,27 @@ def main(
         ):
             progress.print(f"{title[0].lower()}{title[1:]} ...")
             report.figures[title] = activities.steps(client, sbd_id, n)
+        report.figures["A trivial script that was prepared"] = activities.prepared(
+            client, trivial, n
+        )
         progress.print("deaths ...")
         report.figures["A script dies"] = activities.deaths(client, exits, waits, n // 2)
 
         progress.print("many activities ...")
         measure_crowds(report, stack, client, trivial, count)
 
+        progress.print("idling ...")
+        seconds = 2.0 if quick else 4.0
+        shares = servers.idle_cpu(stack, seconds)
+        report.values.append(Value("idle CPU, all together", sum(shares.values()), CORE))
+        report.values += [Value(f"idle CPU, {role}", share, CORE) for role, share in shares.items()]
+
         progress.print("reads under load ...")
         reads = activities.reads_under_load(client, [burns] * 4 + [floods], 2.0 if quick else 6.0)
         report.figures["While 4 scripts burn CPU and one floods its output"] = reads
-
-        progress.print("idling ...")
         servers.settle(stack)
-        report.values += servers.idle_cpu(stack, 2.0 if quick else 5.0)
+        shares = servers.idle_cpu(stack, seconds)
+        report.values.append(Value("idle CPU after that, all together", sum(shares.values()), CORE))
     console = Console(width=None if sys.stdout.isatty() else 120)
     report.show(console)
     if json_file is not None:

@@ -57,6 +57,24 @@ def steps(client: Client, sbd_id: str, n: int) -> list[Figure]:
     return figures
 
 
+def prepared(client: Client, sbd_id: str, n: int) -> list[Figure]:
+    """The same from READY on: what our devices take when the process is there already."""
+    first_lines, running = [], []
+    for _ in range(n):
+        command_id = client.send(sbd_id, prepare_only=True)
+        activity_id = client.wait(command_id, "READY")["activity_id"]
+        time.sleep(BETWEEN)
+        sent = time.monotonic_ns()
+        client.device.command_inout("StartActivity", json.dumps({"activity_id": activity_id}))
+        run = client.finish(command_id)
+        first_lines.append((run.summary["result"]["entered"] - sent) / 1e6)
+        running.append((run.told["RUNNING"] - sent) / 1e6)
+    return [
+        Figure("StartActivity to first line of main", first_lines),
+        Figure("StartActivity to RUNNING event", running),
+    ]
+
+
 def deaths(client: Client, exits: str, waits: str, n: int) -> list[Figure]:
     """From a script's death to the client's FAILED event."""
     exited, killed = [], []

@@ -148,7 +148,7 @@ class Report:
 
 def _number(value: float) -> str:
     """Three digits that count."""
-    decimals = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3
+    decimals = 0 if value >= 100 or value == 0 else 1 if value >= 10 else 2 if value >= 1 else 3
     return f"{value:.{decimals}f}"
 
 

@@ -4,9 +4,10 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.client import PATIENCE
-from benchmarks.report import Usage, Value
+from benchmarks.report import Usage
 from benchmarks.stack import Stack
 
 ROLES = {
@@ -20,6 +21,13 @@ ROLES = {
 SCRIPTS = "scripts, with what they started"
 MIB = 1024 * 1024
 Holdings = dict[str, dict[str, float]]
+T = TypeVar("T")
+
+
+def in_order(found: dict[str, T]) -> dict[str, T]:
+    """The same, with our processes in the order of ROLES, and others after them."""
+    names = [*ROLES.values(), *found]
+    return {name: found[name] for name in names if name in found}
 
 
 def settle(stack: Stack) -> None:
@@ -42,7 +50,7 @@ def holdings(stack: Stack) -> Holdings:
                 "children": len(_children(pid)),
                 "RSS, MiB": round(resident_pages * os.sysconf("SC_PAGE_SIZE") / MIB, 1),
             }
-    return found
+    return in_order(found)
 
 
 def compare(before: Holdings, after: Holdings) -> list[Usage]:
@@ -73,17 +81,15 @@ def cpu_seconds(stack: Stack) -> dict[str, float]:
         if role == "script host":
             ticks = _proc(pid, "stat").rpartition(")")[2].split()[13:15]
             used[SCRIPTS] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-    return used
+    return in_order(used)
 
 
-def idle_cpu(stack: Stack, seconds: float) -> list[Value]:
-    """The share of one core that each process takes while nothing is asked of it."""
+def idle_cpu(stack: Stack, seconds: float) -> dict[str, float]:
+    """The share of one core, in percent, that each process takes while nothing is asked of it."""
     before = cpu_seconds(stack)
     time.sleep(seconds)
     after = cpu_seconds(stack)
-    shares = {role: 100 * (after[role] - before[role]) / seconds for role in ROLES.values()}
-    values = [Value(f"idle CPU, {role}", share, "% of a core") for role, share in shares.items()]
-    return [Value("idle CPU, all together", sum(shares.values()), "% of a core"), *values]
+    return {role: 100 * (after[role] - before[role]) / seconds for role in ROLES.values()}
 
 
 def _cpu_clock(pid: int) -> int:

@@ -61,7 +61,11 @@ class Recorder:
             return
         value = arrived.attr_value.value
         if arrived.attr_value.data_format == tango.AttrDataFormat.SPECTRUM:
-            value = [] if value is None else [getattr(item, "item", lambda i=item: i)() for item in value]
+            value = (
+                []
+                if value is None
+                else [getattr(item, "item", lambda i=item: i)() for item in value]
+            )
         name = self._declared[arrived.attr_value.name.lower()]
         with self._changed:
             first = not any(event.attribute == name for event in self._events)
@@ -147,13 +151,18 @@ class Client:
         assert (code, answer.split("_")[-1]) == (2, command)
         return str(answer)
 
+    def answer(self, command: str, argument: Any) -> tuple[int, str]:
+        """What a command answers at once: (2, its id) or (5, the reason why it is refused)."""
+        try:
+            return 2, self.send(command, argument)
+        except Refused as refused:
+            return 5, str(refused)
+
     def refusal(self, command: str, argument: Any) -> str:
         """The reason why it is refused; fails if it is accepted."""
-        try:
-            command_id = self.send(command, argument)
-        except Refused as refused:
-            return str(refused)
-        raise AssertionError(f"{command} was accepted as {command_id}")
+        code, text = self.answer(command, argument)
+        assert code == 5, f"{command} was accepted as {text}"
+        return text
 
     def result(self, command_id: str, seconds: float = DEADLINE) -> tuple[list[Any], str]:
         """What a command came to: [code, text] and its status, once both were announced."""
@@ -165,7 +174,11 @@ class Client:
                 if event.attribute == "longRunningCommandResult" and event.value[0] == command_id
             ]
             statuses = self.statuses(command_id)
-            if results and statuses and statuses[-1] in ("COMPLETED", "FAILED", "ABORTED", "REJECTED"):
+            if (
+                results
+                and statuses
+                and statuses[-1] in ("COMPLETED", "FAILED", "ABORTED", "REJECTED")
+            ):
                 return results[-1], statuses[-1]
             return None
 
@@ -217,7 +230,9 @@ class Client:
 
     def story(self, key: str | int | None = None) -> list[Json]:
         """The activity events as they came, of one activity (by command id or id) or of all."""
-        events = [e.json for e in self.recorder.events if e.attribute == "activityEvent" and e.value]
+        events = [
+            e.json for e in self.recorder.events if e.attribute == "activityEvent" and e.value
+        ]
         return [e for e in events if key in (None, e["command_id"], e["activity_id"])]
 
     def get(self, key: str | int) -> Json:
@@ -233,7 +248,9 @@ class Client:
 
     def prepare(self, script: str, **more: Any) -> Json:
         """PrepareProcess of a filesystem script."""
-        return dict(json.loads(self.executor.PrepareProcess(json.dumps(preparation(script, **more)))))
+        return dict(
+            json.loads(self.executor.PrepareProcess(json.dumps(preparation(script, **more))))
+        )
 
     def procedure(self, procedure_id: int) -> Json:
         return dict(json.loads(self.executor.GetProcess(procedure_id)))
@@ -243,7 +260,9 @@ class Client:
         return dict(json.loads(self.executor.StartProcess(json.dumps(request))))
 
     def output(self, procedure_id: int, **page: Any) -> Json:
-        return dict(json.loads(self.executor.GetOutput(json.dumps({"procedure_id": procedure_id, **page}))))
+        return dict(
+            json.loads(self.executor.GetOutput(json.dumps({"procedure_id": procedure_id, **page})))
+        )
 
 
 def preparation(script: str, **more: Any) -> Json:
@@ -267,6 +286,15 @@ def failure(call: Callable[[], object]) -> tango.DevError:
     except tango.DevFailed as failed:
         return failed.args[0]
     raise AssertionError(f"it did not fail, and answered {answer!r}")
+
+
+def reason_of(call: Callable[[], object]) -> str | None:
+    """The reason of a call's failure, or None if it does not fail."""
+    try:
+        call()
+    except tango.DevFailed as failed:
+        return str(failed.args[0].reason)
+    return None
 
 
 def until(find: Callable[[], Found], what: str, seconds: float = DEADLINE) -> Found:

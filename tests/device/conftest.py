@@ -40,9 +40,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish() -> None:
-    stacks, _stacks_ = list(_stacks.values()), _stacks.clear()
-    for stack in stacks:
-        stack.stop()
+    while _stacks:
+        _stacks.popitem()[1].stop()
 
 
 def _connect(name: str) -> Stack:
@@ -54,7 +53,7 @@ def _connect(name: str) -> Stack:
 
 
 def _give_up_in_time() -> None:
-    """Says where a test hangs, and ends it: pytest-timeout's clock does not run in forked children."""
+    """Says where a test hangs, and ends it: pytest-timeout does not see into forked children."""
     faulthandler.dump_traceback_later(100, exit=True, file=sys.__stderr__)
 
 

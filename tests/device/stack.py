@@ -125,7 +125,9 @@ class Stack:
         path = script if ":" in script else self.script(script)
         return {"kind": "filesystem", "path": path, "function_args": function_args}
 
-    def block(self, activities: Json, sbd_id: str | None = None, version: int = 1, **more: Any) -> str:
+    def block(
+        self, activities: Json, sbd_id: str | None = None, version: int = 1, **more: Any
+    ) -> str:
         """Put a block into the archive; its id."""
         sbd_id = sbd_id or f"sbd-{uuid.uuid4().hex[:12]}"
         block = {"interface": "https://schema.skao.int/ska-oso-pdm-sbd/0.1", "sbd_id": sbd_id}

@@ -9,10 +9,31 @@ from tango import AttrDataFormat, AttrWriteType, CmdArgType, EventType
 from tests.device.client import Client
 from tests.device.stack import ACTIVITY_DEVICE, SCRIPT_EXECUTION, Stack
 
-ACTIVITY_STATES = "NONE REQUESTED PREPARING READY RUNNING STOPPING SUCCEEDED FAILED STOPPED UNKNOWN".split()
-PROCEDURE_STATES = (
-    "UNKNOWN CREATING PREP_ENV IDLE LOADING INITIALISING READY RUNNING COMPLETE STOPPED FAILED"
-).split()
+ACTIVITY_STATES = [
+    "NONE",
+    "REQUESTED",
+    "PREPARING",
+    "READY",
+    "RUNNING",
+    "STOPPING",
+    "SUCCEEDED",
+    "FAILED",
+    "STOPPED",
+    "UNKNOWN",
+]
+PROCEDURE_STATES = [
+    "UNKNOWN",
+    "CREATING",
+    "PREP_ENV",
+    "IDLE",
+    "LOADING",
+    "INITIALISING",
+    "READY",
+    "RUNNING",
+    "COMPLETE",
+    "STOPPED",
+    "FAILED",
+]
 SCALAR, SPECTRUM = AttrDataFormat.SCALAR, AttrDataFormat.SPECTRUM
 STRING, LONG64, ENUM = CmdArgType.DevString, CmdArgType.DevLong64, CmdArgType.DevEnum
 ACTIVITY_ATTRIBUTES = {
@@ -84,7 +105,13 @@ COMMANDS = {
 
 
 def plain(value):
-    return [] if value is None else list(value) if hasattr(value, "__len__") and not isinstance(value, str) else value
+    return (
+        []
+        if value is None
+        else list(value)
+        if hasattr(value, "__len__") and not isinstance(value, str)
+        else value
+    )
 
 
 @pytest.mark.parametrize(("device", "name"), EACH)
@@ -102,7 +129,9 @@ def test_type_and_dimensions(stack: Stack, device: str, name: str):
 
 @pytest.mark.parametrize("device", [ACTIVITY_DEVICE, SCRIPT_EXECUTION])
 @pytest.mark.parametrize("kind", [EventType.CHANGE_EVENT, EventType.ARCHIVE_EVENT])
-def test_every_attribute_can_be_subscribed_without_polling(stack: Stack, device: str, kind: EventType):
+def test_every_attribute_can_be_subscribed_without_polling(
+    stack: Stack, device: str, kind: EventType
+):
     proxy = tango.DeviceProxy(device)
     failed = {}
 
@@ -151,7 +180,9 @@ def test_an_always_on_software_device(stack: Stack, device: str):
     assert proxy.state() == tango.DevState.ON
     assert (proxy.adminMode, proxy.healthState) == (0, 0)
     assert list(proxy.lrcProtocolVersions) == [1, 2]
-    assert proxy.info().dev_class == {ACTIVITY_DEVICE: "ActivityDevice"}.get(device, "ScriptExecution")
+    assert proxy.info().dev_class == {ACTIVITY_DEVICE: "ActivityDevice"}.get(
+        device, "ScriptExecution"
+    )
 
 
 def test_values_before_the_first_activity(own_stack: Stack):

@@ -186,7 +186,13 @@ def test_start_of_what_is_not_ready_is_refused_and_changes_nothing(
 
 @pytest.mark.parametrize(
     "script_args",
-    [{"init": {"args": [1]}}, {"main": {"kwargs": {"sb_json": "x"}}}, {"nope": {}}, {"main": []}, 1],
+    [
+        {"init": {"args": [1]}},
+        {"main": {"kwargs": {"sb_json": "x"}}},
+        {"nope": {}},
+        {"main": []},
+        1,
+    ],
 )
 def test_impossible_arguments_of_a_start_are_refused(
     stack: Stack, client: Client, script_args: object
@@ -240,7 +246,7 @@ def at_once(number: int, call) -> list:
         return call()
 
     with ThreadPoolExecutor(number) as pool:
-        return [future for future in pool.map(one, range(number))]
+        return list(pool.map(one, range(number)))
 
 
 def test_the_same_request_id_starts_nothing_again(stack: Stack, client: Client):
@@ -331,7 +337,9 @@ def test_short_summaries_leave_out_what_is_long(stack: Stack, client: Client):
     (summary,) = client.list(limit=1)
 
     assert not {"script_args", "result", "stacktrace"} & set(summary)
-    assert {"activity_id", "command_id", "state", "sbd_id", "activity_name", "reason"} < set(summary)
+    assert {"activity_id", "command_id", "state", "sbd_id", "activity_name", "reason"} < set(
+        summary
+    )
     assert "the beam is gone" in summary["error"]
 
 

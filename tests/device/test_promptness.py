@@ -22,7 +22,9 @@ def medians(client: Client) -> dict[str, float]:
         "procedure": lambda: client.executor.procedureState,
         "refusal": lambda: client.device.RunActivity("{}"),
     }
-    return {name: statistics.median(timed(call) for _ in range(ROUNDS)) for name, call in calls.items()}
+    return {
+        name: statistics.median(timed(call) for _ in range(ROUNDS)) for name, call in calls.items()
+    }
 
 
 def timed(call) -> float:
@@ -54,20 +56,20 @@ def test_while_scripts_burn_the_processor_and_flood_their_output(stack: Stack, c
 def test_while_the_archive_hangs(stack: Stack, client: Client):
     calm = medians(client)
     huge, pipe = (f"sbd-{word}-{uuid.uuid4().hex}" for word in ("huge", "pipe"))
-    block = {"sbd_id": huge, "telescope": "ska_mid", "activities": {"observe": stack.activity("echo.py")}}
+    block = {
+        "sbd_id": huge,
+        "telescope": "ska_mid",
+        "activities": {"observe": stack.activity("echo.py")},
+    }
     block["rows"] = [{"n": number, "text": "x" * 40} for number in range(120_000)]
     large = stack.write_block(huge, json.dumps(block).encode())
     (stack.oda / "sbd" / pipe).mkdir()
     os.mkfifo(stack.oda / "sbd" / pipe / "1.json")
     try:
-        accepted = {
-            sbd_id: [
-                timed(lambda s=sbd_id: sent.append(client.send("RunActivity", client.request(s))))
-                for _ in range(5)
-            ]
-            for sbd_id in (huge, pipe)
-            for sent in [[]]
-        }
+        accepted = [
+            timed(lambda sbd_id=sbd_id: client.send("RunActivity", client.request(sbd_id)))
+            for sbd_id in [huge, pipe] * 5
+        ]
         sent = [a["command_id"] for a in client.list(limit=10)]
         busy = medians(client)
         ends = [client.finish(command_id, 60) for command_id in sent]
@@ -76,7 +78,7 @@ def test_while_the_archive_hangs(stack: Stack, client: Client):
         (stack.oda / "sbd" / pipe / "1.json").unlink()
 
     assert_prompt(calm, busy)
-    assert all(statistics.median(times) < calm["refusal"] + SLOWER for times in accepted.values())
+    assert statistics.median(accepted) < calm["refusal"] + SLOWER
     assert all(run.states[-1] in ("SUCCEEDED", "FAILED") for run in ends)
 
 

@@ -60,7 +60,9 @@ def test_an_activity_of_a_block_is_run(stack: Stack, client: Client, path: Path,
     assert (run.activity["sbi_id"] is None) == ("sbd_id" not in block)
     named = "subarray_id" in given.get("init", {}).get("kwargs", {})
     assert result["init"]["kwargs"].get("subarray_id") == (2 if named else None)
-    code, described = client.ask("DescribeSchedulingBlock", request.get("sbd_id") or request["sb_uri"])
+    code, described = client.ask(
+        "DescribeSchedulingBlock", request.get("sbd_id") or request["sb_uri"]
+    )
     assert code == 0
     assert set(json.loads(described)["activities"]) == set(block["activities"])
 

@@ -10,17 +10,67 @@ import tango
 from tests.device.client import Client, Recorder
 from tests.device.stack import Stack
 
-STATES = "NONE REQUESTED PREPARING READY RUNNING STOPPING SUCCEEDED FAILED STOPPED UNKNOWN".split()
+STATES = [
+    "NONE",
+    "REQUESTED",
+    "PREPARING",
+    "READY",
+    "RUNNING",
+    "STOPPING",
+    "SUCCEEDED",
+    "FAILED",
+    "STOPPED",
+    "UNKNOWN",
+]
 SUCCESS = ["REQUESTED", "PREPARING", "READY", "RUNNING", "SUCCEEDED"]
-EVENT_KEYS = (
-    "epoch seq time activity_id command_id state previous_state sbd_id sbd_version activity_name "
-    "subarray_id sbi_id executor procedure_id reason message"
-).split()
-SUMMARY_KEYS = (
-    "activity_id command_id command_ids request_id requested_by comment state activity_states sbd_id "
-    "sbd_version sb_uri activity_name subarray_id prepare_only create_env script_args script sbi_id "
-    "executor procedure_id progress message reason error stacktrace result abort output_tail"
-).split()
+EVENT_KEYS = [
+    "epoch",
+    "seq",
+    "time",
+    "activity_id",
+    "command_id",
+    "state",
+    "previous_state",
+    "sbd_id",
+    "sbd_version",
+    "activity_name",
+    "subarray_id",
+    "sbi_id",
+    "executor",
+    "procedure_id",
+    "reason",
+    "message",
+]
+SUMMARY_KEYS = [
+    "activity_id",
+    "command_id",
+    "command_ids",
+    "request_id",
+    "requested_by",
+    "comment",
+    "state",
+    "activity_states",
+    "sbd_id",
+    "sbd_version",
+    "sb_uri",
+    "activity_name",
+    "subarray_id",
+    "prepare_only",
+    "create_env",
+    "script_args",
+    "script",
+    "sbi_id",
+    "executor",
+    "procedure_id",
+    "progress",
+    "message",
+    "reason",
+    "error",
+    "stacktrace",
+    "result",
+    "abort",
+    "output_tail",
+]
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
@@ -42,7 +92,9 @@ def test_events_have_exactly_the_keys_and_types_of_the_contract(stack: Stack, cl
     last = run.events[-1]
     assert [list(event) for event in run.events] == [EVENT_KEYS] * 5
     assert all(TIME.fullmatch(event["time"]) for event in run.events)
-    assert all(isinstance(event["seq"], int) and isinstance(event["epoch"], str) for event in run.events)
+    assert all(
+        isinstance(event["seq"], int) and isinstance(event["epoch"], str) for event in run.events
+    )
     assert {event["command_id"] for event in run.events} == {run.command_id}
     assert {event["activity_id"] for event in run.events} == {run.activity["activity_id"]}
     assert {event["sbd_id"] for event in run.events} == {sbd_id}
@@ -99,7 +151,8 @@ def test_subarray_attributes_follow_each_transition(stack: Stack, client: Client
     with Recorder(client.device, "subarrayActivityState", "subarrayActivityId") as recorder:
         run = client.run(stack.block_of("takes_nothing.py"), subarray_id=16)
         recorder.wait(
-            lambda: [v[15] for v in recorder.values("subarrayActivityState")][-1:] == [6], "SUCCEEDED"
+            lambda: [v[15] for v in recorder.values("subarrayActivityState")][-1:] == [6],
+            "SUCCEEDED",
         )
 
     seen = [STATES[value[15]] for value in recorder.values("subarrayActivityState")]
@@ -108,7 +161,9 @@ def test_subarray_attributes_follow_each_transition(stack: Stack, client: Client
 
 
 def test_progress_is_0_at_running_and_100_at_succeeded(stack: Stack, client: Client):
-    with Recorder(client.device, "activityEvent", "activityProgress", "activityMessage") as recorder:
+    with Recorder(
+        client.device, "activityEvent", "activityProgress", "activityMessage"
+    ) as recorder:
         run = client.run(stack.block_of("announces.py"))
         recorder.wait(lambda: recorder.values("activityProgress")[-1:] == [100.0], "progress 100")
 
@@ -117,9 +172,7 @@ def test_progress_is_0_at_running_and_100_at_succeeded(stack: Stack, client: Cli
     assert told == [0.0, 25.0, 50.0, 100.0]
     messages = [message for message in recorder.values("activityMessage") if message]
     announced = list(dict.fromkeys(messages))
-    assert announced[:4] == [
-        "by user.script.announce", "by script.announce", "by announce", "a quarter \\u03b1"
-    ] or announced[:3] == ["by user.script.announce", "by script.announce", "by announce"]  # fmt: skip
+    assert announced[:3] == ["by user.script.announce", "by script.announce", "by announce"]
     assert run.activity["progress"] == 100.0
 
 
@@ -201,7 +254,7 @@ def test_the_commands_show_in_the_lrc_attributes(stack: Stack, client: Client):
 
 
 def test_all_json_is_ascii(stack: Stack, client: Client):
-    text = "α🔭"
+    text = "αλ🔭"
     names = ["activityEvent", "activities", "activityMessage", "longRunningCommandResult"]
     sbd_id = stack.block({text: stack.activity("raises_in_init.py")})
 
@@ -277,7 +330,9 @@ def test_an_activity_is_found_by_a_stop_that_came_too_late(stack: Stack, client:
     assert client.get(stopped)["activity_id"] == run.activity["activity_id"]
 
 
-@pytest.mark.parametrize("key", ["0", "999999", "-1", "", "nonsense", "1.0", "9" * 30, "\u00e9", "1 2", "null"])
+@pytest.mark.parametrize(
+    "key", ["0", "999999", "-1", "", "nonsense", "1.0", "9" * 30, "\u00e9", "1 2", "null"]
+)
 def test_an_unknown_activity_is_one_clear_failure(stack: Stack, client: Client, key: str):
     with pytest.raises(tango.DevFailed) as caught:
         client.device.GetActivity(key)

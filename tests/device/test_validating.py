@@ -99,7 +99,9 @@ def test_arguments_that_do_not_bind(stack: Stack, client: Client):
 def test_a_block_is_described_by_id_and_by_uri(stack: Stack, client: Client):
     activities = {
         "observe": stack.activity("gated.py", main={"args": [1]}),
-        "old": {"procedure_type": "filesystemscript", "path": "/x/y.py", "default_args": {"run": {}}},
+        "old": {
+            "procedure_type": "filesystemscript", "path": "/x/y.py", "default_args": {"run": {}}
+        },
         "far": {
             "kind": "git", "repo": "https://gitlab.com/a/b", "path": "git://c.py",
             "branch": None, "commit": None, "function_args": {},

@@ -9,5 +9,5 @@ def main():
     pub.sendMessage("user.script.announce", msg="by user.script.announce")
     pub.sendMessage("script.announce", msg="by script.announce")
     script.announce("by announce")
-    script.progress(0.25, "a quarter α")
+    script.progress(0.25, "a quarter αλ")
     script.progress(0.5)

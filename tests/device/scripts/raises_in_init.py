@@ -2,7 +2,7 @@
 
 
 def init():
-    raise RuntimeError("no init for you: α")
+    raise RuntimeError("no init for you: αλ")
 
 
 def main():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 def main(sb_json):
     content = Path(sb_json).read_bytes()
-    status, folder = os.stat(sb_json), os.stat(os.path.dirname(sb_json))
+    status, folder = Path(sb_json).stat(), Path(sb_json).parent.stat()
     return {
         "path": sb_json,
         "sha256": hashlib.sha256(content).hexdigest(),

@@ -8,8 +8,7 @@ def _main(subarray_id, sb_json=None, sbi_id=None):
 
 
 def init(subarray_id):
-    global main
-    main = functools.partial(_main, subarray_id)
+    globals()["main"] = functools.partial(_main, subarray_id)
 
 
 def main(*args, **kwargs):

@@ -13,6 +13,6 @@ def init():
 def main(rounds=1):
     for number in range(rounds):
         print(f"{number} on stdout")
-        print(f"{number} on stderr: α 🔭", file=sys.stderr)
+        print(f"{number} on stderr: αλ 🔭", file=sys.stderr)
         LOG.warning("%d in the log", number)
     print("half a line", end="")
