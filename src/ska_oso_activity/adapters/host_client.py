@@ -22,11 +22,15 @@ from ska_oso_activity.script_host.protocol import (
     OutputReader,
     attach,
     end_survivors,
+    passed_on,
     read_ends,
 )
 
 IDLE_SECONDS = 60.0
 """How long a host stays without scripts and without a server."""
+
+WARM = 4
+"""How many processes wait for scripts."""
 
 ATTACH_SECONDS = 10.0
 """How long a call waits for a host that is being found or started."""
@@ -52,6 +56,7 @@ class HostClient:
         lifeline_fd: int | None = None,
         *,
         idle_seconds: float = IDLE_SECONDS,
+        warm: int = WARM,
     ) -> None:
         """Nothing happens before `open`.
 
@@ -60,11 +65,14 @@ class HostClient:
             lifeline_fd: read end of a pipe; a host that we start ends, with all its scripts, when
                 the pipe's last writer is gone.
             idle_seconds: how long a host that we start stays without scripts and servers.
+            warm: how many processes wait for scripts; 0: they are made on demand; -1: each script
+                is a fresh interpreter.
         """
         self._directory = HostDirectory(directory)
         self._listener = listener
         self._lifeline = lifeline_fd
         self._idle_seconds = idle_seconds
+        self._warm = warm
         self._changed = threading.Condition()
         self._attachment: Attachment | None = None
         self._greeted = False
@@ -94,7 +102,8 @@ class HostClient:
             init=spec.init,
             block_path=spec.block_path,
             subarray_id=spec.subarray_id,
-            environment=dict(spec.environment),
+            # Our own go along: those of the host are of the server that started it.
+            environment={**passed_on(os.environ), **spec.environment},
             python=spec.python,
             grace=spec.grace,
         )
@@ -169,7 +178,7 @@ class HostClient:
     def _run(self) -> None:
         while not self._closing:
             try:
-                attachment = attach(self._directory, self._lifeline, self._idle_seconds)
+                attachment = attach(self._directory, self._lifeline, self._idle_seconds, self._warm)
             except HostUnavailable as error:
                 LOG.error("%s", error)  # noqa: TRY400 - the text says it all
                 self._trouble = str(error)

@@ -195,6 +195,8 @@ class TangoExecutor:
                 code = Reason(reason)
                 raise _REFUSALS.get(code, ActivityError)(text, reason=code) from failure
             what = f"{name} to {self.name}: {text}"
+            if any("CallTimedout" in error.desc for error in failure.args):
+                raise ExecutorUncertain(what) from failure
             if any(error.reason in _NOT_DELIVERED for error in failure.args):
                 # A proxy that failed to connect waits a second before it tries again: take another.
                 self._proxy = None
@@ -209,11 +211,9 @@ class TangoExecutor:
         threading.Thread(target=self._guard, name=f"guard-{self.name}", daemon=True).start()
 
     def close(self) -> None:
-        """Stop following."""
+        """Stop following: nothing more is told. A call that is under way is not waited for."""
         self._closing.set()
         self._inbox.put(("wake", None))
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join(timeout=3.0)
 
     def _follow(self) -> None:
         connected = told = False
@@ -377,6 +377,8 @@ class TangoExecutor:
 
     def _tell(self, tell: Callable[[], None]) -> None:
         """A listener that fails must not end the following."""
+        if self._closing.is_set():
+            return
         try:
             tell()
         except Exception:

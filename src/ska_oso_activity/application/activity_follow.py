@@ -252,6 +252,8 @@ class ActivityFollower:
         self._on_contact(executor, "does not answer")
         with self._register.lock:
             for activity in self._register.live():
+                if activity.executor == executor and self._run.is_in_flight(activity):
+                    activity.delivery = Delivery.UNCERTAIN
                 there = activity.delivery in (Delivery.UNCERTAIN, Delivery.DELIVERED)
                 if (
                     activity.executor == executor

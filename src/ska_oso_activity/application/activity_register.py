@@ -24,6 +24,9 @@ from ska_oso_activity.domain.errors import Reason, UnknownActivity
 from ska_oso_activity.domain.procedure import abort_request_id
 from ska_oso_activity.domain.times import utc_now
 
+MAX_COMMANDS = 100
+"""How many command ids an activity that has ended may gather."""
+
 
 class ActivityRegister(Register[Activity]):
     """All activities of one ActivityDevice."""
@@ -86,6 +89,15 @@ class ActivityRegister(Register[Activity]):
             # A stop was asked for by a client, who may rely on it.
             durable = activity.finished or state is ActivityState.STOPPING
             self._append(activity, asdict(event), durable=durable, then=then)
+
+    def add_command(self, activity_id: int, command_id: str) -> None:
+        """Let an activity that has ended be found by a command that came too late."""
+        with self.lock:
+            record = self.record_of(activity_id)
+            if record is None:
+                return
+            record["command_ids"] = [*record["command_ids"], command_id][-MAX_COMMANDS:]
+            self._append(read_activity(record), None, durable=False)
 
     def report(self, activity: Activity) -> None:
         """Tell progress and message, which are kept with the next record."""

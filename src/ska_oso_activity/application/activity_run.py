@@ -26,6 +26,7 @@ from ska_oso_activity.application.ports import (
     Executor,
     SchedulingBlockInstance,
 )
+from ska_oso_activity.application.register import RegisterClosed
 from ska_oso_activity.application.workers import Workers
 from ska_oso_activity.domain.activity import Activity, ActivityState, Delivery
 from ska_oso_activity.domain.arguments import (
@@ -174,6 +175,7 @@ class ActivityRun:
         self._workers = workers
         self._starting: set[int] = set()
         self._settling: set[int] = set()
+        self._in_flight: set[int] = set()
 
     # --- Preparing ---------------------------------------------------------------------------
 
@@ -188,6 +190,8 @@ class ActivityRun:
             return
         try:
             step(activity)
+        except RegisterClosed:
+            return
         except Exception as error:
             _log.exception("activity %d", activity_id)
             self.give_up(activity, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
@@ -257,6 +261,7 @@ class ActivityRun:
         deadline = time.monotonic() + DELIVERY_TIME
         while self._may_send(activity):
             trouble: ExecutorUnavailable
+            self._in_flight.add(activity.activity_id)
             try:
                 reply = executor.prepare(command)
             except ExecutorUncertain as error:
@@ -280,6 +285,8 @@ class ActivityRun:
             else:
                 self._delivered(activity, int(reply["procedure_id"]))
                 return True
+            finally:
+                self._in_flight.discard(activity.activity_id)
             if time.monotonic() > deadline:
                 self._undelivered(activity, trouble)
                 return False
@@ -305,6 +312,10 @@ class ActivityRun:
             with self._register.lock:
                 if not activity.finished and activity.delivery is Delivery.UNCERTAIN:
                     self.end_stopped(activity)
+
+    def is_in_flight(self, activity: Activity) -> bool:
+        """Whether PrepareProcess is out and not answered yet."""
+        return activity.activity_id in self._in_flight
 
     def _may_send(self, activity: Activity) -> bool:
         with self._register.lock:

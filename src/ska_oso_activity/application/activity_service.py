@@ -216,6 +216,7 @@ class ActivityService:
             command_id = self._tracker.submit("StopActivity")
             self._tracker.start(command_id)
             if activity is None:
+                self._register.add_command(activity_id, command_id)
                 self._tracker.finish(
                     command_id,
                     TaskStatus.COMPLETED,

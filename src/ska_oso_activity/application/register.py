@@ -25,6 +25,10 @@ MAX_VIEW = 100
 T = TypeVar("T")
 
 
+class RegisterClosed(Exception):
+    """The device has let go of this register: whoever still works on it for the last life ends."""
+
+
 class Register(ABC, Generic[T]):
     """All activities, or all procedures, of one device.
 
@@ -52,6 +56,7 @@ class Register(ABC, Generic[T]):
         self._live: dict[int, T] = {}
         self._short: dict[int, dict[str, Any]] = {}
         self._told: dict[int, dict[str, Any]] = {}
+        self._closed = False
 
     # --- What differs between activities and procedures ----------------------------------------
 
@@ -139,6 +144,8 @@ class Register(ABC, Generic[T]):
         Raises:
             NoSpace: the disk takes no record; nothing was created and no id used.
         """
+        if self._closed:
+            raise RegisterClosed
         key = self._key(entity)
         self._live[key] = entity
         try:
@@ -157,6 +164,8 @@ class Register(ABC, Generic[T]):
         then: Callable[[], None] | None = None,
     ) -> None:
         """Record a change and tell it; `then` is called once it has been told."""
+        if self._closed:
+            raise RegisterClosed
         self._journal.append(self._entry(entity, event, durable=durable, then=then))
 
     def save(
@@ -203,7 +212,8 @@ class Register(ABC, Generic[T]):
 
         def tell() -> None:
             self._short[key] = self._shorten(record)
-            self._told[key] = record
+            if key in self._live:
+                self._told[key] = record
             self._index(entity, record["state"])
             if event is not None:
                 self._publisher.publish(self._event_pushes(event), seq=event["seq"])
@@ -300,5 +310,6 @@ class Register(ABC, Generic[T]):
     def close(self) -> None:
         """Let go of the history."""
         with self.lock:
+            self._closed = True
             self._journal.close()
             self._history.close()

@@ -64,6 +64,9 @@ ADMIN_TRANSITIONS: dict[AdminMode, frozenset[AdminMode]] = {
 }
 """From a mode to those that may be written next."""
 
+CONSTANT = ("buildState", "versionId", "lrcProtocolVersions")
+"""Attributes that never change while the server runs; all the same, clients may subscribe."""
+
 BUILD_STATE = f"ska-oso-activity, {__version__}, runs the scripts of SKA observing activities"
 
 
@@ -211,17 +214,20 @@ class OsoDevice(Device):
         super().init_device()
         self._troubles: dict[str, Trouble] = {}
         self._trouble_lock = threading.Lock()
-        self.publisher = TangoPublisher(self)
+        again = hasattr(self, "publisher")
+        if not again:
+            self.publisher = TangoPublisher(self)
+        # The same publisher over every Init: what the last life handed over is pushed first.
         self.publisher.values.update(self.first_values())
-        for name in self.publisher.values:
+        for name in (*self.publisher.values, *CONSTANT, "_lrcEvent"):
             self.set_change_event(name, True, False)
             self.set_archive_event(name, True, False)
-        self.set_change_event("_lrcEvent", True, False)
         self.tracker = CommandTracker(self.publisher)
         self._memorised_write_due = self._has_memorised("adminMode")
         self.set_state(DevState.ON)
         self.set_status(self._status())
-        self.publisher.start()
+        if not again:
+            self.publisher.start()
         try:
             self.create_component_manager()
         except Exception as error:
@@ -238,8 +244,8 @@ class OsoDevice(Device):
 
     def delete_device(self) -> None:
         """Let go of everything; scripts go on."""
+        # Nothing here waits for a thread that pushes: the caller holds the device's monitor.
         self.release_component_manager()
-        self.publisher.close()
         super().delete_device()
 
     def first_values(self) -> dict[str, Any]:

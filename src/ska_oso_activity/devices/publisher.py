@@ -37,20 +37,13 @@ class TangoPublisher:
         """What each attribute reads as: the value last pushed."""
         self.on_told = on_told
         self._device = device
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._views: dict[object, _View] = {}
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
 
     def start(self) -> None:
         """Begin to push."""
         self._thread.start()
-
-    def close(self) -> None:
-        """Push what is waiting, and end."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            if threading.current_thread() is not self._thread:
-                self._thread.join(timeout=2.0)
 
     def publish(self, pushes: Iterable[tuple[str, Any]], *, seq: int | None = None) -> None:
         """See `Publisher.publish`."""
@@ -70,9 +63,6 @@ class TangoPublisher:
                 except queue.Empty:
                     self._push_due_views()
                     continue
-                if task is None:
-                    self._push_due_views(all_of_them=True)
-                    return
                 try:
                     task()
                 except Exception:
@@ -112,10 +102,10 @@ class TangoPublisher:
         waiting = [view.due for view in self._views.values() if view.waiting]
         return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
-    def _push_due_views(self, *, all_of_them: bool = False) -> None:
+    def _push_due_views(self) -> None:
         now = time.monotonic()
         for key, view in list(self._views.items()):
-            if view.waiting and (all_of_them or view.due <= now):
+            if view.waiting and view.due <= now:
                 view.waiting = False
                 view.due = now + VIEW_INTERVAL
                 try:

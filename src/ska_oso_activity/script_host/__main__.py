@@ -17,8 +17,10 @@ from ska_oso_activity.script_host.directory import HostDirectory, HostIdentity
 from ska_oso_activity.script_host.host import IDLE_SECONDS, Host
 from ska_oso_activity.script_host.linux import adopt_orphans
 from ska_oso_activity.script_host.loop import Loop
+from ska_oso_activity.script_host.pool import WARM
 from ska_oso_activity.script_host.procfs import machine_identity
 from ska_oso_activity.script_host.survivors import end_survivors
+from ska_oso_activity.script_host.sweep import kill_own_descendants
 
 LOG_LIMIT = 1024 * 1024
 """Size at which a new log file is begun, in bytes; one old one is kept."""
@@ -49,7 +51,14 @@ def main() -> int:
     adopt_orphans()
 
     loop = Loop()
-    host = Host(loop, directory, name, umask=umask, idle_seconds=options.idle_seconds)
+    host = Host(
+        loop,
+        directory,
+        name,
+        umask=umask,
+        idle_seconds=options.idle_seconds,
+        warm=options.warm,
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.on_signal(number, host.terminate)
     if options.lifeline is not None:
@@ -58,6 +67,7 @@ def main() -> int:
     _tell_ready(ready)
     loop.run()
     host.close()
+    kill_own_descendants()  # what has waited for scripts ends by itself, but later than we
     directory.write_identity(None)
     LOG.info("ended")
     return 0
@@ -82,6 +92,14 @@ def _parse() -> argparse.Namespace:
         type=float,
         default=IDLE_SECONDS,
         help="end after so long without a script and a server (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--warm",
+        type=int,
+        default=WARM,
+        metavar="N",
+        help="processes that wait for scripts; 0: they are forked on demand; -1: there is no fork "
+        "server, every script is a fresh interpreter (default: %(default)d)",
     )
     return parser.parse_args()
 

@@ -100,12 +100,15 @@ class Attachment:
         return messages
 
 
-def attach(directory: HostDirectory, lifeline: int | None, idle_seconds: float) -> Attachment:
+def attach(
+    directory: HostDirectory, lifeline: int | None, idle_seconds: float, warm: int
+) -> Attachment:
     """Attach to the host of a directory; if there is none, start one that outlives us.
 
     Args:
         lifeline: descriptor of a pipe's read end, given to a host that we start.
         idle_seconds: how long a host that we start stays without scripts and servers.
+        warm: how many processes are to wait for scripts.
 
     Raises:
         HostUnavailable: it cannot be.
@@ -116,13 +119,15 @@ def attach(directory: HostDirectory, lifeline: int | None, idle_seconds: float) 
         directory.create()
         while True:
             try:
-                return _connect(directory)
+                attachment = _connect(directory)
+                attachment.send({"kind": "pool", "warm": warm})  # it may have been another's
+                return attachment
             except UnsafeDirectory:
                 raise
             except OSError:
                 if time.monotonic() > deadline:
                     raise
-            start_host(directory, lifeline, idle_seconds)
+            start_host(directory, lifeline, idle_seconds, warm)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
     except OSError as error:
@@ -138,7 +143,9 @@ def _connect(directory: HostDirectory) -> Attachment:
         raise
 
 
-def start_host(directory: HostDirectory, lifeline: int | None, idle_seconds: float) -> None:
+def start_host(
+    directory: HostDirectory, lifeline: int | None, idle_seconds: float, warm: int
+) -> None:
     """Start a host in the background; if another has the directory's lock, that one is left to it.
 
     Raises:
@@ -146,6 +153,7 @@ def start_host(directory: HostDirectory, lifeline: int | None, idle_seconds: flo
     """
     command = [sys.executable, "-m", "ska_oso_activity.script_host", "--detach"]
     command += ["--directory", str(directory.path), "--idle-seconds", str(idle_seconds)]
+    command += ["--warm", str(warm)]
     keep: tuple[int, ...] = ()
     if lifeline is not None:
         command += ["--lifeline", str(lifeline)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from ska_oso_activity.script_host.channels import HostEnds
 from ska_oso_activity.script_host.frames import OUTPUT_HEAD, OUTPUT_PACKET_LIMIT, hung_up
 from ska_oso_activity.script_host.lines import StreamLines
 from ska_oso_activity.script_host.loop import Loop
@@ -36,19 +36,18 @@ class OutputCapture:
     def __init__(
         self,
         loop: Loop,
-        packets: socket.socket,
-        pipes: Mapping[str, int],
+        ends: HostEnds,
         writer: OutputWriter,
         on_lines: Callable[[], None],
     ) -> None:
         self._loop = loop
-        self._packets = packets
-        self._pipes = dict(pipes)
+        self._packets = ends.packets
+        self._pipes = {"stdout": ends.stdout, "stderr": ends.stderr}
         self._writer = writer
         self._on_lines = on_lines
         self._lines = {stream: StreamLines() for stream in STREAMS.values()}
-        loop.watch(packets.fileno(), self._read_packets)
-        for stream, fd in pipes.items():
+        loop.watch(ends.packets.fileno(), self._read_packets)
+        for stream, fd in self._pipes.items():
             loop.watch(fd, partial(self._read_pipe, stream, fd))
 
     def finish(self) -> None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ska_oso_activity.domain.errors import InvalidRequest, Reason
 from ska_oso_activity.script_host.directory import HostDirectory
 from ska_oso_activity.script_host.environment import mark_of, script_environment
-from ska_oso_activity.script_host.fresh import start_fresh
 from ska_oso_activity.script_host.journal import Journal
 from ska_oso_activity.script_host.leader import Leader
 from ska_oso_activity.script_host.link import Connection, Door
 from ska_oso_activity.script_host.loop import Loop, Timer
 from ska_oso_activity.script_host.messages import PROTOCOL, Message, encode
-from ska_oso_activity.script_host.output import OutputWriter
+from ska_oso_activity.script_host.output import OUTPUT_LIMIT, OutputWriter
+from ska_oso_activity.script_host.pool import NO_FORK_SERVER, Pool
 from ska_oso_activity.script_host.process import ScriptProcess
 from ska_oso_activity.script_host.request import LaunchRequest
 from ska_oso_activity.script_host.survivors import forget_leader, note_leader
@@ -36,24 +37,33 @@ class Host:
     """Everything of one host: its scripts by procedure id, its journal and its door."""
 
     def __init__(
-        self, loop: Loop, directory: HostDirectory, name: str, *, umask: int, idle_seconds: float
+        self,
+        loop: Loop,
+        directory: HostDirectory,
+        name: str,
+        *,
+        umask: int,
+        idle_seconds: float,
+        warm: int,
     ) -> None:
         """Open the door; the caller holds the directory's lock.
 
         Args:
             name: this run of the host, unique for ever.
             umask: what scripts create their own files with.
+            warm: how many processes are to wait for scripts; see `Pool`.
         """
         self._loop = loop
         self._directory = directory
         self._name = name
-        self._umask = umask
         self._idle_seconds = idle_seconds
         self._idle: Timer | None = None
         self._terminating = False
         self._family = Family()
+        self._pool = Pool(loop, self._family, name, umask=umask, size=warm)
         self._processes: dict[int, ScriptProcess] = {}
         self._launched: set[int] = set()
+        self._expecting: dict[int, list[Message]] = {}
         self._grace: dict[int, float] = {}
         self._journal = Journal(directory)
         self._sent = 0
@@ -63,6 +73,7 @@ class Host:
             "stop": self._stop,
             "forget": self._forget,
             "ack": self._acknowledge,
+            "pool": self._resize_pool,
         }
         self._door = Door(
             loop,
@@ -77,6 +88,7 @@ class Host:
     def close(self) -> None:
         """Shut the door. What no server has acknowledged stays on disk."""
         self._door.close()
+        self._pool.close()
         self._directory.remove_socket()
 
     def terminate(self) -> None:
@@ -102,7 +114,7 @@ class Host:
     # --- The server
 
     def _on_attached(self, connection: Connection) -> None:
-        known = sorted(self._journal.procedures() | self._processes.keys())
+        known = sorted(self._journal.procedures() | self._processes.keys() | self._expecting.keys())
         connection.send(
             encode({"hello": PROTOCOL, "host": self._name, "pid": os.getpid(), "procedures": known})
         )
@@ -145,15 +157,22 @@ class Host:
         mark = mark_of(self._name, procedure_id)
         try:
             request = LaunchRequest.from_json(message)
-            environment = script_environment(os.environ, request.environment, mark)
-            leader = start_fresh(request.python, environment, self._umask)
-        except (OSError, KeyError, TypeError, ValueError, InvalidRequest) as error:
-            LOG.exception("procedure %d cannot be launched", procedure_id)
+        except (KeyError, TypeError, ValueError, InvalidRequest) as error:
             self._could_not_launch(procedure_id, message.get("python"), error)
             return
-        self._follow(request, leader, mark)
+        variables = script_environment(os.environ, request.environment, mark)
+        request = replace(request, variables=variables)
+        self._expecting[procedure_id] = []
+        self._pool.take(
+            request.script_path,
+            request.python,
+            variables,
+            partial(self._follow, request, mark),
+            partial(self._could_not_launch, procedure_id, request.python),
+        )
+        self._check_idle()
 
-    def _follow(self, request: LaunchRequest, leader: Leader, mark: str) -> None:
+    def _follow(self, request: LaunchRequest, mark: str, leader: Leader) -> None:
         procedure_id = request.procedure_id
         LOG.info("procedure %d: %s in process %d", procedure_id, request.script_path, leader.pid)
         self._family.add(leader.pid, mark)
@@ -164,37 +183,56 @@ class Host:
             request,
             leader,
             self._family,
-            OutputWriter(self._directory.output_of(procedure_id)),
+            OutputWriter(
+                self._directory.output_of(procedure_id), request.limits.output_bytes or OUTPUT_LIMIT
+            ),
             emit=partial(self._emit, procedure_id),
             on_gone=partial(self._on_gone, procedure_id, leader.pid),
         )
+        for message in self._expecting.pop(procedure_id):
+            self._on_message(message)
         self._check_idle()
         if self._terminating:
             self._processes[procedure_id].stop(request.grace)
 
     def _could_not_launch(self, procedure_id: int, python: Any, error: Exception) -> None:
+        LOG.error("procedure %d cannot be launched: %s", procedure_id, error)
+        self._expecting.pop(procedure_id, None)
         reason = Reason.ENVIRONMENT_ERROR if python else Reason.INTERNAL_ERROR
         text = f"the interpreter {python or ''} could not be started: {error}"
         self._emit(procedure_id, "end", {"state": "FAILED", "reason": reason.value, "error": text})
+        self._check_idle()
 
     def _start(self, message: Message) -> None:
-        process = self._processes.get(message["procedure_id"])
-        if process:
+        if not self._is_expecting(message) and (process := self._process_of(message)):
             process.start(str(message["function"]), dict(message["args"]))
 
     def _stop(self, message: Message) -> None:
-        process = self._processes.get(message["procedure_id"])
-        if process:
+        if not self._is_expecting(message) and (process := self._process_of(message)):
             process.stop(float(message["grace"]))
+
+    def _process_of(self, message: Message) -> ScriptProcess | None:
+        return self._processes.get(message["procedure_id"])
+
+    def _is_expecting(self, message: Message) -> bool:
+        """Whether a script's process is still being made; then the message waits for it."""
+        expecting = self._expecting.get(message["procedure_id"])
+        if expecting is None:
+            return False
+        expecting.append(message)
+        return True
 
     def _forget(self, message: Message) -> None:
         procedure_id = int(message["procedure_id"])
-        if procedure_id not in self._processes:
+        if procedure_id not in self._processes and procedure_id not in self._expecting:
             self._journal.forget(procedure_id)
             self._directory.remove(procedure_id)
 
     def _acknowledge(self, message: Message) -> None:
         self._journal.acknowledge(int(message["procedure_id"]), int(message["n"]))
+
+    def _resize_pool(self, message: Message) -> None:
+        self._pool.resize(max(NO_FORK_SERVER, int(message["warm"])))
 
     # --- Ends
 
@@ -210,7 +248,7 @@ class Host:
         if self._idle:
             self._idle.cancel()
             self._idle = None
-        if self._processes:
+        if self._processes or self._expecting:
             return
         if self._terminating:
             self._loop.stop()

@@ -7,12 +7,15 @@ import os
 import signal
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
+def _prctl(option: int, value: int | bytes) -> None:
+    if _LIBC.prctl(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), f"prctl {option}")
 
@@ -26,7 +29,50 @@ def die_with_parent(parent: int) -> None:
     """Be killed when process `parent`, which started us, ends; at once if it already has.
 
     The kernel watches the *thread* that started us, so that one must live as long as its process.
+    Changing the user undoes it.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def await_adoption(parent: int, seconds: float) -> None:
+    """Wait until `parent` has become our parent in place of who forked us, and then die with it.
+
+    If it does not within `seconds`, we are killed. SIGUSR1 must be blocked: the kernel sends it
+    when a parent ends.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)
+    if os.getppid() != parent:
+        signal.sigtimedwait({signal.SIGUSR1}, seconds)
+    signal.sigtimedwait({signal.SIGUSR1}, 0)  # it came all the same, between the two
+    die_with_parent(parent)
+
+
+def gain_no_privileges() -> None:
+    """Have programs that we start, setuid or not, run with no more rights than we have."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_name(name: str) -> None:
+    """Show a name of at most 15 bytes in place of the program's, in `ps` and `top`."""
+    _prctl(_PR_SET_NAME, name.encode("utf-8", "replace")[:15])
+
+
+def flush_c_streams() -> None:
+    """Write out what C code has printed and the C library still holds."""
+    _LIBC.fflush(None)
+
+
+def overwrite_shown(kind: str, offset: int, text: bytes) -> None:
+    """Change what /proc shows of this process: part of its `environ`, or of its `cmdline`.
+
+    Nothing may use that memory any more: Python and its `os.environ` work on copies. What does not
+    fit is left away.
+    """
+    first, last = {"cmdline": (45, 46), "environ": (47, 48)}[kind]
+    with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        stat = file.read()
+    fields = stat[stat.rindex(")") + 2 :].split()
+    start, end = int(fields[first]) + offset, int(fields[last])
+    ctypes.memmove(start, text, min(len(text), end - start))

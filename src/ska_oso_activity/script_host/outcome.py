@@ -12,6 +12,7 @@ class Outcome(str, Enum):
     RAISED = "raised"  # init or main raised an exception, or could not be called
     EXITED = "exited"  # init or main raised SystemExit
     UNLOADABLE = "unloadable"  # the script raised while loading, or has nothing to start
+    UNCONFINED = "unconfined"  # it was not loaded: its limits or its user could not be set
 
 
 STATES = ("IDLE", "LOADING", "INITIALISING", "READY", "RUNNING")

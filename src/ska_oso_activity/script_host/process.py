@@ -66,10 +66,8 @@ class ScriptProcess:
         self._writer = writer
         self._told_output = 0
         self._output_timer: Timer | None = None
-        self._capture = OutputCapture(
-            loop, leader.packets, leader.pipes, writer, self._tell_output_soon
-        )
-        self._control = ControlChannel(loop, leader.control, self._on_message)
+        self._capture = OutputCapture(loop, leader.ends, writer, self._tell_output_soon)
+        self._control = ControlChannel(loop, leader.ends.control, self._on_message)
         self._control.send({"kind": "load", **request.to_json()})
         leader.watch(loop, self._on_death)
 

@@ -9,7 +9,9 @@ from ska_oso_activity.script_host.attaching import (
     attach,
 )
 from ska_oso_activity.script_host.directory import HostDirectory, UnsafeDirectory
+from ska_oso_activity.script_host.environment import passed_on
 from ska_oso_activity.script_host.journal import read_ends
+from ska_oso_activity.script_host.limits import Limits
 from ska_oso_activity.script_host.messages import Message
 from ska_oso_activity.script_host.output import OutputReader
 from ska_oso_activity.script_host.request import LaunchRequest
@@ -20,10 +22,12 @@ __all__ = [
     "HostDirectory",
     "HostUnavailable",
     "LaunchRequest",
+    "Limits",
     "Message",
     "OutputReader",
     "UnsafeDirectory",
     "attach",
     "end_survivors",
+    "passed_on",
     "read_ends",
 ]

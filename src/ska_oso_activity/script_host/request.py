@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ska_oso_activity.domain.arguments import ProcedureInput
+from ska_oso_activity.script_host.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class LaunchRequest:
         environment: variables set on top of the host's own.
         python: the interpreter; None for the host's own.
         grace: how long threads may go on after main, in seconds.
+        limits: what the script may use.
+        variables: the whole environment of the script's process; the host's to find out.
     """
 
     procedure_id: int
@@ -27,6 +30,8 @@ class LaunchRequest:
     environment: dict[str, str] = field(default_factory=dict)
     python: str | None = None
     grace: float = 3.0
+    limits: Limits = field(default_factory=Limits)
+    variables: dict[str, str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The keys of the `launch` message."""
@@ -39,6 +44,8 @@ class LaunchRequest:
             "environment": self.environment,
             "python": self.python,
             "grace": self.grace,
+            "limits": self.limits.to_json(),
+            "variables": self.variables,
         }
 
     @staticmethod
@@ -57,4 +64,5 @@ class LaunchRequest:
             environment={str(k): str(v) for k, v in (message.get("environment") or {}).items()},
             python=message.get("python"),
             grace=float(message.get("grace", 3.0)),
+            limits=Limits.from_json(message.get("limits")),
         )

@@ -36,22 +36,38 @@ LOG = logging.getLogger(__name__)
 
 
 class Family:
-    """The host's children: leaders of scripts, and strangers, which are what dead leaders left."""
+    """The host's children: leaders of scripts, helpers, and strangers, which dead leaders left."""
 
     def __init__(self) -> None:
         self._leaders: dict[int, str] = {}
+        self._helpers: set[int] = set()
+        self.hear_of_births: Callable[[], None] = lambda: None
+        """Has `add_helper` called for every child that this process was told of by now."""
 
     def add(self, leader: int, mark: str) -> None:
-        """A leader was started; `mark` is in its environment and its descendants'."""
+        """A leader was started, or a helper becomes one; it and its descendants bear `mark`."""
+        self._helpers.discard(leader)
         self._leaders[leader] = mark
 
     def remove(self, leader: int) -> None:
         """A leader's process was waited for."""
         del self._leaders[leader]
 
+    def add_helper(self, pid: int) -> None:
+        """A child that has no script: the fork server, or a process that waits for a script."""
+        self._helpers.add(pid)
+
+    def remove_helper(self, pid: int) -> None:
+        """A helper was waited for."""
+        self._helpers.discard(pid)
+
     def leftovers(self, leader: int) -> list[Process]:
         """What a dead leader left that still runs; also what no other leader can be blamed for."""
-        strangers = [pid for pid in own_children() if pid not in self._leaders and not _reap(pid)]
+        children = own_children()
+        # The fork server tells of a process before it becomes our child: now none is unheard of.
+        self.hear_of_births()
+        known = self._leaders.keys() | self._helpers
+        strangers = [pid for pid in children if pid not in known and not _reap(pid)]
         if not strangers:
             return []
         processes = snapshot()

@@ -23,6 +23,7 @@ _FAILURES: Mapping[Outcome, Reason] = {
     Outcome.RAISED: Reason.SCRIPT_ERROR,
     Outcome.EXITED: Reason.SCRIPT_DIED,
     Outcome.UNLOADABLE: Reason.SCRIPT_LOAD_ERROR,
+    Outcome.UNCONFINED: Reason.ENVIRONMENT_ERROR,
 }
 
 

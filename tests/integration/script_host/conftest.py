@@ -9,10 +9,16 @@ import pytest
 from tests.integration.script_host.house import House
 
 
-@pytest.fixture(scope="session")
-def shared_house(tmp_path_factory):
-    """One host for many tests, in a path longer than a socket's address may be."""
-    house = House(tmp_path_factory.mktemp("host") / ("long" * 30) / "host")
+@pytest.fixture(scope="session", params=["warm", "fresh"])
+def shared_house(tmp_path_factory, request):
+    """One host for many tests, in a path longer than a socket's address may be.
+
+    Scripts must not notice how their process came to be, so every test is run for both ways.
+    """
+    directory = tmp_path_factory.mktemp("host") / ("long" * 30) / "host"
+    house = House(directory, warm=4 if request.param == "warm" else -1)
+    if request.param == "warm":
+        house.wait_warm()
     yield house
     house.tear_down()
 

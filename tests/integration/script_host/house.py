@@ -93,10 +93,29 @@ class House:
 
     def marked(self):
         """Pids of living processes of scripts of all hosts that were here."""
-        marks = {
-            pid: environment_value(pid, MARK) for pid, each in snapshot().items() if each.alive
-        }
-        return [pid for pid, mark in marks.items() if (mark or "").partition(":")[0] in self.hosts]
+        return [pid for pid, procedure_id in self._marks() if procedure_id != 0]
+
+    def helpers(self):
+        """Pids of their fork servers, and of the processes that wait for scripts."""
+        return [pid for pid, procedure_id in self._marks() if procedure_id == 0]
+
+    def waiting(self):
+        """Pids of the processes that wait for scripts."""
+        return [pid for pid in self.helpers() if name_of(pid) == "script, waiting"]
+
+    def fork_server(self):
+        """Pid of the fork server; None if there is none that takes orders."""
+        return next((pid for pid in self.helpers() if name_of(pid) == "fork server"), None)
+
+    def wait_warm(self, count=4):
+        """Wait until so many processes wait for scripts."""
+        wait_until(lambda: len(self.waiting()) == count, f"{count} waiting processes")
+
+    def _marks(self):
+        for pid, each in snapshot().items():
+            host, _, procedure_id = (environment_value(pid, MARK) or "").partition(":")
+            if each.alive and host in self.hosts:
+                yield pid, int(procedure_id)
 
     def tear_down(self):
         """Let go, end the host, and fail if anything of it is left."""
@@ -106,11 +125,18 @@ class House:
                 os.kill(pid, signal.SIGTERM)
         try:
             wait_until(lambda: not any(map(is_alive, self.hosts.values())), "the host to end")
-            assert self.marked() == []
+            assert self.marked() + self.helpers() == []
         finally:
-            for pid in [*self.hosts.values(), *self.marked()]:
+            for pid in [*self.hosts.values(), *self.marked(), *self.helpers()]:
                 if is_alive(pid):
                     os.kill(pid, signal.SIGKILL)
+
+
+def name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def is_alive(pid: int) -> bool:

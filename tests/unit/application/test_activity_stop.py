@@ -118,7 +118,8 @@ def test_a_stop_after_the_end_says_what_it_was(bench, end):
     stop_id = bench.stop_activity(activity_id)
 
     assert bench.result(stop_id) == [0, f"Activity {activity_id} was {before['state']}"]
-    assert bench.get(activity_id) == before
+    after = bench.get(stop_id)
+    assert after == before | {"command_ids": [before["command_id"], stop_id]}
 
 
 @pytest.mark.parametrize("end", ["COMPLETE", "FAILED"])

@@ -1,4 +1,8 @@
-"""Where a script's process begins. Run by path, with any interpreter (script's process)."""
+"""Where a script's process begins, and the fork server. Run by path, with any interpreter.
+
+`__main__.py CONTROL PACKETS HOST` runs one script; `__main__.py --fork-server SOCKET HOST` makes
+processes that each run one. Both go the same way from there on.
+"""
 
 import sys
 
@@ -30,4 +34,9 @@ if __name__ == "__main__":
     _find_our_package()
     from ska_oso_activity.script_host.child.run import main
 
-    main(*map(int, sys.argv[1:]))
+    if sys.argv[1] == "--fork-server":
+        from ska_oso_activity.script_host.child.fork_server import serve
+
+        main(*serve(*map(int, sys.argv[2:])))
+    else:
+        main(*map(int, sys.argv[1:]))

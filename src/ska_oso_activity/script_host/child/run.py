@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import socket
-import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from ska_oso_activity.script_host.child.calling import (
     Arguments,
@@ -20,6 +20,7 @@ from ska_oso_activity.script_host.child.calling import (
     startable,
 )
 from ska_oso_activity.script_host.child.channel import Channel, HostGone
+from ska_oso_activity.script_host.child.confinement import Unconfined, confine
 from ska_oso_activity.script_host.child.ending import (
     Ending,
     raised,
@@ -28,17 +29,19 @@ from ska_oso_activity.script_host.child.ending import (
     unloadable,
 )
 from ska_oso_activity.script_host.child.interrupts import Interrupts
+from ska_oso_activity.script_host.child.leaving import leave
 from ska_oso_activity.script_host.child.loading import load
 from ska_oso_activity.script_host.child.reports import Reporter, connect
 from ska_oso_activity.script_host.child.streams import redirect
 from ska_oso_activity.script_host.linux import adopt_orphans, die_with_parent
+from ska_oso_activity.script_host.orders import BORN
 from ska_oso_activity.script_host.outcome import Outcome
 
 INTERRUPTED = 128 + 2
 """Exit code of a process that SIGINT ended before it had anything to say."""
 
 
-def main(control: int, packets: int, parent: int) -> None:
+def main(control: int, packets: int, parent: int) -> NoReturn:
     """Run one script for the host and end the process.
 
     Args:
@@ -55,13 +58,17 @@ def main(control: int, packets: int, parent: int) -> None:
             os.set_inheritable(fd, False)
         redirect(socket.socket(fileno=packets))
         faulthandler.enable(file=2)
-        channel = Channel(socket.socket(fileno=control))
-        ending = run_script(channel, channel.receive("load"), interrupts)
+        to_host = socket.socket(fileno=control)
+        to_host.send(BORN)
+        channel = Channel(to_host)
+        order = channel.receive("load")
+        gc.freeze()  # what is there now is not the script's
+        ending = run_script(channel, order, interrupts, parent)
         interrupts.end()
     except KeyboardInterrupt:  # while no code of the script's was running
-        sys.exit(INTERRUPTED)
-    except HostGone:
-        sys.exit(1)
+        leave(INTERRUPTED)
+    except (HostGone, OSError):
+        leave(1)
     channel.send(
         "outcome",
         outcome=ending.outcome.value,
@@ -71,15 +78,19 @@ def main(control: int, packets: int, parent: int) -> None:
         message=ending.message,
         interrupted=interrupts.seen or ending.interrupted,
     )
-    # From here on it is an ordinary end of a Python program: threads are waited for, and the
-    # functions registered with atexit run.
-    sys.exit(ending.exit_code)
+    leave(ending.exit_code)
 
 
-def run_script(channel: Channel, order: Mapping[str, Any], interrupts: Interrupts) -> Ending:
+def run_script(
+    channel: Channel, order: Mapping[str, Any], interrupts: Interrupts, host: int
+) -> Ending:
     """Load, initialise, wait for the start, and run."""
     path = order["script_path"]
     platform = Platform(order.get("subarray_id"), order.get("block_path"))
+    try:
+        confine(order, host)
+    except Unconfined as error:
+        return refused(Outcome.UNCONFINED, str(error))
     channel.send_state("IDLE")
     connect(Reporter(channel, platform.subarray_id))
 

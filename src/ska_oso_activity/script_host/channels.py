@@ -1,0 +1,80 @@
+"""What connects a script's process with its host: two sockets and two pipes (script host)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class HostEnds:
+    """The host's ends; reading and writing them never blocks.
+
+    Attributes:
+        control: where host and process exchange messages (SOCK_SEQPACKET).
+        packets: what Python code writes; a packet is a stream's number and bytes.
+        stdout, stderr: read ends of the process's descriptors 1 and 2, for all that is not Python.
+    """
+
+    control: socket.socket
+    packets: socket.socket
+    stdout: int
+    stderr: int
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self.control.close()
+        self.packets.close()
+        os.close(self.stdout)
+        os.close(self.stderr)
+
+
+@dataclass(frozen=True)
+class ScriptEnds:
+    """The ends of the script's process, as descriptors. A child inherits none by itself."""
+
+    control: int
+    packets: int
+    stdout: int
+    stderr: int
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for fd in (self.control, self.packets, self.stdout, self.stderr):
+            os.close(fd)
+
+
+def open_channels() -> tuple[HostEnds, ScriptEnds]:
+    """Open both ends.
+
+    Raises:
+        OSError: there are no descriptors left.
+    """
+    with ExitStack() as opened:
+        control, their_control = _socket_pair(opened)
+        packets, their_packets = _socket_pair(opened)
+        stdout, their_stdout = _pipe(opened)
+        stderr, their_stderr = _pipe(opened)
+        opened.pop_all()
+    control.setblocking(False)
+    packets.setblocking(False)
+    os.set_blocking(stdout, False)
+    os.set_blocking(stderr, False)
+    theirs = ScriptEnds(their_control.detach(), their_packets.detach(), their_stdout, their_stderr)
+    return HostEnds(control, packets, stdout, stderr), theirs
+
+
+def _socket_pair(opened: ExitStack) -> tuple[socket.socket, socket.socket]:
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for each in pair:
+        opened.callback(each.close)
+    return pair
+
+
+def _pipe(opened: ExitStack) -> tuple[int, int]:
+    pair = os.pipe()
+    for each in pair:
+        opened.callback(os.close, each)
+    return pair

@@ -1,0 +1,235 @@
+"""The host's side of the fork server: starts it, orders processes, takes in what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import Protocol
+
+from ska_oso_activity.script_host import orders
+from ska_oso_activity.script_host.channels import HostEnds, open_channels
+from ska_oso_activity.script_host.death import DeathWatch
+from ska_oso_activity.script_host.fresh import CHILD, sigint_blocked
+from ska_oso_activity.script_host.leader import Leader
+from ska_oso_activity.script_host.loop import Loop
+from ska_oso_activity.script_host.sweep import Family
+
+LAST_WORDS = 4096
+"""What is logged at most of what a process wrote that could not begin, in bytes."""
+
+REAP_SECONDS = 0.01
+"""How soon to try again to collect a dead process that is not our child yet."""
+
+
+class Owner(Protocol):
+    """Told what comes of a fork server, from the loop."""
+
+    def on_ready(self) -> None:
+        """It takes orders."""
+
+    def on_born(self, leader: Leader) -> None:
+        """An order is done: the process waits for its script."""
+
+    def on_failed(self, text: str) -> None:
+        """An order came to nothing."""
+
+    def on_refused(self, text: str) -> None:
+        """It will never fork, for a reason that another one would have too."""
+
+    def on_gone(self, text: str) -> None:
+        """It has ended, and so have all orders that it has not told of."""
+
+
+class ForkServer:
+    """One fork server, from start to end."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        family: Family,
+        owner: Owner,
+        environment: Mapping[str, str],
+        umask: int,
+    ) -> None:
+        """Start it; it is of use after `on_ready`.
+
+        Args:
+            environment: what it and its processes are started with, their mark included.
+            umask: what scripts make their own files with.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        self.environment = environment
+        self.preloaded: frozenset[str] | None = None
+        self._loop = loop
+        self._family = family
+        self._owner = owner
+        self._numbers = itertools.count(1)
+        self._ordered: dict[int, HostEnds] = {}
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs, sigint_blocked():
+                fd = theirs.fileno()
+                self._process = subprocess.Popen(
+                    [sys.executable, str(CHILD), "--fork-server", str(fd), str(os.getpid())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    close_fds=True,
+                    pass_fds=(fd,),
+                    start_new_session=True,
+                    umask=umask,
+                    # Its one thread is what makes it possible to fork it.
+                    env={**environment, "OPENBLAS_NUM_THREADS": "1"},
+                )
+        except BaseException:
+            self._socket.close()
+            raise
+        self.pid = self._process.pid
+        family.add_helper(self.pid)
+        self._socket.setblocking(False)
+        loop.watch(self._socket.fileno(), self.hear)
+        self._death = DeathWatch(loop, self.pid, self._on_death)
+
+    @property
+    def ordered(self) -> int:
+        """How many processes are on their way."""
+        return len(self._ordered)
+
+    def order(self) -> None:
+        """Order a process.
+
+        Raises:
+            OSError: the order cannot be given.
+        """
+        number = next(self._numbers)
+        ours, theirs = open_channels()
+        try:
+            fds = (theirs.control, theirs.packets, theirs.stdout, theirs.stderr)
+            orders.send(self._socket, {"order": number}, fds)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._ordered[number] = ours
+
+    def hear(self) -> None:
+        """Take in what it has said."""
+        while self._socket.fileno() >= 0:
+            try:
+                packet = self._socket.recv(orders.PACKET_LIMIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            if not packet:
+                self._loop.unwatch(self._socket.fileno())  # its end is told by its process
+                return
+            self._take_in(packet)
+
+    def close(self) -> None:
+        """Kill it; the owner hears no more of it."""
+        self._process.kill()
+        self._process.wait()
+        self._put_away()
+        for ends in self._ordered.values():
+            ends.close()
+        self._ordered.clear()
+
+    def _take_in(self, packet: bytes) -> None:
+        message = orders.decode(packet)
+        ends = self._ordered.pop(message.get("order", 0), None)
+        if "pid" in message and ends is not None:
+            self._family.add_helper(int(message["pid"]))
+            Birth(self._loop, self._family, self._owner, int(message["pid"]), ends)
+            return
+        if ends is not None:
+            ends.close()
+        # We may have been called in the middle of other work.
+        if "ready" in message:
+            self.preloaded = frozenset(message["ready"])
+            self._loop.call_later(0, self._owner.on_ready)
+        elif "refused" in message:
+            self._loop.call_later(0, partial(self._owner.on_refused, message["refused"]))
+        elif "failed" in message:
+            self._loop.call_later(0, partial(self._owner.on_failed, message["failed"]))
+
+    def _on_death(self) -> None:
+        self.hear()
+        code = self._process.wait()
+        self._put_away()
+        for ends in self._ordered.values():
+            ends.close()
+        self._ordered.clear()
+        self._owner.on_gone(f"it ended with code {code}")
+
+    def _put_away(self) -> None:
+        self._death.cancel()
+        self._loop.unwatch(self._socket.fileno())
+        self._socket.close()
+        self._family.remove_helper(self.pid)
+
+
+class Birth:
+    """A forked process until it says that it is there."""
+
+    def __init__(self, loop: Loop, family: Family, owner: Owner, pid: int, ends: HostEnds) -> None:
+        self._loop = loop
+        self._family = family
+        self._owner = owner
+        self._leader = Leader(pid, ends, partial(collect, pid))
+        self._leader.watch(loop, self._on_death)
+        loop.watch(ends.control.fileno(), self._on_word)
+
+    def _on_word(self) -> None:
+        control = self._leader.ends.control
+        try:
+            word = control.recv(len(orders.BORN) + 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            word = b""
+        self._loop.unwatch(control.fileno())
+        if word == orders.BORN:
+            self._leader.unwatch()
+            self._owner.on_born(self._leader)
+
+    def _on_death(self) -> None:
+        ends = self._leader.ends
+        self._loop.unwatch(ends.control.fileno())
+        last_words = ""
+        with contextlib.suppress(BlockingIOError):
+            last_words = os.read(ends.stderr, LAST_WORDS).decode("utf-8", "replace")
+        bury(self._loop, self._family, self._leader)
+        text = f"process {self._leader.pid} died before it was of use {last_words}"
+        self._owner.on_failed(text.strip())
+
+
+def bury(loop: Loop, family: Family, leader: Leader) -> None:
+    """Collect a dead process that never had a script."""
+    leader.close()
+    bury_pid(loop, family, leader.pid)
+
+
+def bury_pid(loop: Loop, family: Family, pid: int) -> None:
+    """Collect it, which can be done once it is our child."""
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        if os.path.exists(f"/proc/{pid}"):  # noqa: PTH110
+            loop.call_later(REAP_SECONDS, partial(bury_pid, loop, family, pid))
+            return
+    family.remove_helper(pid)
+
+
+def collect(pid: int) -> int:
+    """Collect a dead child of ours; its code, or minus its signal."""
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
