@@ -76,6 +76,7 @@ class ActivityService:
             ActivityError: a refusal: nothing was created.
         """
         self.check_block_reference(command)
+        self._executors.await_room()
         with self._register.lock:
             if command.request_id is not None:
                 known = self._register.command_of_request(command.request_id)

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from ska_oso_activity.application.ports import Executor
 from ska_oso_activity.domain.errors import NoCapacity
 
+NEWS_TIME = 0.05
+"""Seconds that news from an executor may take to arrive."""
+
 
 class ExecutorPool:
     """The executors by name, and whether each answers.
@@ -22,7 +25,7 @@ class ExecutorPool:
         self._executors = dict(executors)
         self._away: set[str] = set()
         self._room: dict[str, int] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     def __contains__(self, name: object) -> bool:
         return name in self._executors
@@ -35,11 +38,18 @@ class ExecutorPool:
         """Note that an executor has fallen silent, or answers again."""
         with self._lock:
             (self._away.add if away else self._away.discard)(name)
+            self._lock.notify_all()
 
     def set_room(self, name: str, free: int) -> None:
         """Note how many more scripts an executor would take."""
         with self._lock:
             self._room[name] = free
+            self._lock.notify_all()
+
+    def await_room(self) -> None:
+        """Where there is no room, let news of it arrive that may be on its way."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._usable() or not self._executors, NEWS_TIME)
 
     def _usable(self) -> list[str]:
         """The executors that answer and have room, as far as is known."""

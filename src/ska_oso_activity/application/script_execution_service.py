@@ -15,6 +15,7 @@ from ska_oso_activity.application.ports import (
     BlockFiles,
     LocatedScript,
     ProcessEnd,
+    ProcessLimits,
     ProcessSpec,
     Publisher,
     ScriptHost,
@@ -53,6 +54,8 @@ _log = logging.getLogger(__name__)
 MAX_CHECKS = 200
 OUTPUT_LINES = 200
 """Lines of output in one event of scriptOutput at most."""
+OUTPUT_BEHIND = 2000
+"""How many lines scriptOutput may be behind; about a second's worth of events."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class ExecutionSettings:
         grace: seconds a script has to end after a stop before it is killed.
         abort_script: path of the script that a stop with `run_abort` runs; None for none.
         abort_args: keyword arguments of its main.
-        environments: environment variables by telescope.
+        environment: environment variables of all scripts, beyond those they see anyway.
+        environments: the same by telescope.
+        limits: what each script may use.
         telescopes: whose blocks are run here; empty: all.
         most: how many procedures may be unfinished.
     """
@@ -71,7 +76,9 @@ class ExecutionSettings:
     grace: float = 3.0
     abort_script: Path | None = None
     abort_args: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    limits: ProcessLimits = field(default_factory=ProcessLimits)
     telescopes: frozenset[str] = frozenset()
     most: int = 128
 
@@ -104,6 +111,7 @@ class ScriptExecutionService:
         self._host_losses = 0
         self._recovered: set[int] = set()
         self._output_told: dict[int, int] = {}
+        self._output_known: dict[int, int] = {}
         self._closed_because: str | None = None
 
     def begin(self, host: ScriptHost) -> None:
@@ -239,10 +247,14 @@ class ScriptExecutionService:
             init=command.init_args,
             block_path=block_path,
             subarray_id=command.subarray_id,
-            environment=self._settings.environments.get(command.telescope or "", {}),
+            environment={
+                **self._settings.environment,
+                **self._settings.environments.get(command.telescope or "", {}),
+            },
             python=None if located.python is None else str(located.python),
             grace=self._settings.grace,
             labels=command.labels,
+            limits=self._settings.limits,
         )
         while True:
             losses = self._host_losses
@@ -563,25 +575,25 @@ class ScriptExecutionService:
 
     def on_output(self, procedure_id: int, next_offset: int) -> None:
         """See `ScriptHostListener.on_output`."""
-        # After a restart what clients were told last is not known: not all of it is told again.
-        told = self._output_told.setdefault(
-            procedure_id,
-            max(0, next_offset - OUTPUT_LINES) if procedure_id not in self._launched else 0,
-        )
-        if next_offset > told:
+        self._output_known[procedure_id] = next_offset
+        if next_offset > self._output_told.get(procedure_id, 0):
             self._publisher.refresh(
                 "scriptOutput", lambda: self._output_news(procedure_id), key=procedure_id
             )
 
     def _output_news(self, procedure_id: int) -> str | None:
-        """The next lines of a script's output."""
-        told = self._output_told.get(procedure_id, 0)
+        """The next lines of a script's output.
+
+        What is far behind a flood is passed over: `offset` shows the gap, and GetOutput has it.
+        """
+        newest = self._output_known.get(procedure_id, 0)
+        told = max(self._output_told.get(procedure_id, 0), newest - OUTPUT_BEHIND)
         lines, next_offset, _ = self.host.read_output(procedure_id, told, OUTPUT_LINES)
         if not lines:
             return None
         self._output_told[procedure_id] = next_offset
-        if len(lines) == OUTPUT_LINES:
-            self.on_output(procedure_id, next_offset + 1)
+        if next_offset < newest:
+            self.on_output(procedure_id, newest)
         return strict_json.dumps(
             {"procedure_id": procedure_id, "offset": lines[0]["n"], "lines": lines}
         )
@@ -627,6 +639,7 @@ class ScriptExecutionService:
     def forget(self, procedure_id: int, block_path: str | None) -> None:
         """A procedure's record was removed: so are its block's file and its output."""
         self._output_told.pop(procedure_id, None)
+        self._output_known.pop(procedure_id, None)
         if block_path is not None:
             self._blocks.remove(block_path)
         self.host.forget(procedure_id)

@@ -154,6 +154,7 @@ def build_script_execution_service(  # noqa: PLR0913
     allow_inline: bool,
     block_directory: Path,
     settings: ExecutionSettings,
+    warm: int,
     keep: int,
 ) -> ScriptExecutionService:
     """Put a ScriptExecution device's services together and take up what is running."""
@@ -176,7 +177,10 @@ def build_script_execution_service(  # noqa: PLR0913
     )
     lifeline = os.environ.get(LIFELINE)
     host = HostClient(
-        state_directory / "host", service, lifeline_fd=None if lifeline is None else int(lifeline)
+        state_directory / "host",
+        service,
+        lifeline_fd=None if lifeline is None else int(lifeline),
+        warm=warm,
     )
     service.begin(host)
     return service

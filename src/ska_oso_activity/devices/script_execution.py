@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from tango.server import command, device_property, run
 
 from ska_oso_activity.application.command_tracker import ResultCode, TaskStatus
+from ska_oso_activity.application.ports import ProcessLimits
 from ska_oso_activity.application.script_execution_service import (
     ExecutionSettings,
     ScriptExecutionService,
@@ -38,6 +40,8 @@ _PREPARE_IN = (
     'JSON, e.g. {"request_id": "<a UUID of yours>", "script": {"kind": "filesystem", '
     '"uri": "file:///scripts/observe.py"}, "init_args": {"kwargs": {}}, "subarray_id": 1}'
 )
+MIB = 1024 * 1024
+
 _SUMMARY_OUT = "JSON: the procedure's summary."
 
 
@@ -86,6 +90,56 @@ class ScriptExecution(OsoDevice):
     )
     MaxProcedures = device_property(
         dtype=int, default_value=128, doc="How many scripts may be unfinished."
+    )
+    WarmScripts = device_property(
+        dtype=int,
+        default_value=4,
+        doc="How many processes wait for scripts, so that these start at once; 0: each is made on "
+        "demand; -1: each script is started as a fresh Python interpreter.",
+    )
+    MaxAddressSpace = device_property(
+        dtype=int,
+        default_value=0,
+        doc="MiB that each process of a script may map, libraries included (some 250 with Tango "
+        "and numpy); 0: no limit.",
+    )
+    MaxCpuTime = device_property(
+        dtype=float,
+        default_value=0.0,
+        doc="Seconds of processor time of each process of a script; 0: no limit.",
+    )
+    MaxWallTime = device_property(
+        dtype=float,
+        default_value=0.0,
+        doc="Seconds that a script may run, not counting what it waits, prepared, to be started; "
+        "then it is stopped and FAILED with TIMEOUT. 0: no limit.",
+    )
+    MaxOpenFiles = device_property(
+        dtype=int,
+        default_value=0,
+        doc="Descriptors that each process of a script may have; 0: as many as the server.",
+    )
+    MaxProcesses = device_property(
+        dtype=int,
+        default_value=0,
+        doc="Processes of the scripts' user, all together, beyond which scripts cannot make more; "
+        "root is not bound by it. 0: no limit.",
+    )
+    MaxOutput = device_property(
+        dtype=int,
+        default_value=16,
+        doc="MiB of output kept of each script, the newest.",
+    )
+    ScriptUser = device_property(
+        dtype=str,
+        default_value="",
+        doc="User that scripts run as, if the server runs as root; empty: as the server.",
+    )
+    ScriptEnvironment = device_property(
+        dtype=(str,),
+        default_value=[],
+        doc="Environment variables for all scripts: NAME=value, or the NAME of one of the server's "
+        "that scripts do not see by themselves.",
     )
     Telescopes = device_property(
         dtype=(str,), default_value=[], doc="Telescopes whose blocks are run here; empty: all."
@@ -180,6 +234,20 @@ class ScriptExecution(OsoDevice):
                 grace=self.StopGrace,
                 abort_script=_script_path(self.AbortScript),
                 abort_args=_abort_args(self.AbortScriptArgs),
+                environment=_variables(
+                    line if "=" in line else f"{line}={os.environ[line]}"
+                    for line in map(str.strip, self.ScriptEnvironment)
+                    if "=" in line or line in os.environ
+                ),
+                limits=ProcessLimits(
+                    address_space=self.MaxAddressSpace * MIB,
+                    cpu_seconds=self.MaxCpuTime,
+                    open_files=self.MaxOpenFiles,
+                    processes=self.MaxProcesses,
+                    output_bytes=self.MaxOutput * MIB,
+                    wall_seconds=self.MaxWallTime,
+                    user=self.ScriptUser.strip(),
+                ),
                 environments={
                     "ska_mid": _variables(self.MidEnvironment),
                     "MeerKAT": _variables(self.MidEnvironment),
@@ -188,6 +256,7 @@ class ScriptExecution(OsoDevice):
                 telescopes=frozenset(self.Telescopes),
                 most=self.MaxProcedures,
             ),
+            warm=self.WarmScripts,
             keep=self.HistorySize,
         )
 

@@ -74,6 +74,8 @@ class ControlChannel:
                 packet = self._socket.recv(PACKET_LIMIT)
             except BlockingIOError:
                 return False
+            except ConnectionResetError:  # it ended without reading all; what it said is still here
+                continue
             except OSError:
                 packet = b""
             if not packet and hung_up(self._socket):

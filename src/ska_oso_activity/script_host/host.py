@@ -16,6 +16,7 @@ from ska_oso_activity.script_host.journal import Journal
 from ska_oso_activity.script_host.leader import Leader
 from ska_oso_activity.script_host.link import Connection, Door
 from ska_oso_activity.script_host.loop import Loop, Timer
+from ska_oso_activity.script_host.memory import OutOfMemory
 from ska_oso_activity.script_host.messages import PROTOCOL, Message, encode
 from ska_oso_activity.script_host.output import OUTPUT_LIMIT, OutputWriter
 from ska_oso_activity.script_host.pool import NO_FORK_SERVER, Pool
@@ -60,6 +61,7 @@ class Host:
         self._idle: Timer | None = None
         self._terminating = False
         self._family = Family()
+        self._memory = OutOfMemory()
         self._pool = Pool(loop, self._family, name, umask=umask, size=warm)
         self._processes: dict[int, ScriptProcess] = {}
         self._launched: set[int] = set()
@@ -188,6 +190,7 @@ class Host:
             ),
             emit=partial(self._emit, procedure_id),
             on_gone=partial(self._on_gone, procedure_id, leader.pid),
+            memory=self._memory,
         )
         for message in self._expecting.pop(procedure_id):
             self._on_message(message)

@@ -11,13 +11,15 @@ from ska_oso_activity.script_host.capture import OutputCapture
 from ska_oso_activity.script_host.control import ControlChannel
 from ska_oso_activity.script_host.leader import Leader
 from ska_oso_activity.script_host.loop import Loop, Timer
+from ska_oso_activity.script_host.memory import OutOfMemory
 from ska_oso_activity.script_host.outcome import STATES, Outcome
 from ska_oso_activity.script_host.output import OutputWriter
-from ska_oso_activity.script_host.procfs import Process
+from ska_oso_activity.script_host.procfs import Process, cpu_seconds
 from ska_oso_activity.script_host.request import LaunchRequest
 from ska_oso_activity.script_host.stopping import AFTER_MAIN, STOP, Ladder, Rung
 from ska_oso_activity.script_host.sweep import Clearing, Family
 from ska_oso_activity.script_host.verdict import Evidence, judge
+from ska_oso_activity.script_host.wall_clock import WallClock
 
 OUTPUT_SECONDS = 0.05
 """Least time between two notices of new output."""
@@ -39,12 +41,14 @@ class ScriptProcess:
         writer: OutputWriter,
         emit: Emit,
         on_gone: Callable[[], None],
+        memory: OutOfMemory,
     ) -> None:
         """Hand the script to its process and begin to watch.
 
         Args:
             emit: makes an event of a kind and its fields.
             on_gone: called once, when no process of the script is left and its end is told.
+            memory: knows whether the kernel kills for want of it.
         """
         self.pid = leader.pid
         self._name = f"procedure {request.procedure_id} (process {leader.pid})"
@@ -54,14 +58,17 @@ class ScriptProcess:
         self._family = family
         self._emit = emit
         self._on_gone = on_gone
+        self._memory = memory
 
         self._state = "CREATING"
         self._outcome: dict[str, Any] | None = None
         self._started = False
         self._stopped = False
+        self._overtime = False
         self._hurried = False
         self._dead = False
         self._ladder: Ladder | None = None
+        self._clock = WallClock(loop, request.limits.wall_seconds, self._on_overtime)
 
         self._writer = writer
         self._told_output = 0
@@ -70,6 +77,7 @@ class ScriptProcess:
         self._control = ControlChannel(loop, leader.ends.control, self._on_message)
         self._control.send({"kind": "load", **request.to_json()})
         leader.watch(loop, self._on_death)
+        self._clock.run()
 
     # --- What the server asks for
 
@@ -81,7 +89,7 @@ class ScriptProcess:
 
     def stop(self, grace: float) -> None:
         """Ask, terminate, kill; a second stop joins the first."""
-        if self._dead or self._stopped or self._hurried:
+        if self._dead or self._stopped or self._hurried or self._overtime:
             return
         if self._outcome is None:
             self._stopped = True
@@ -95,6 +103,10 @@ class ScriptProcess:
         kind = message.get("kind")
         if kind == "state" and message.get("state") in STATES:
             self._state = message["state"]
+            if self._state == "READY":
+                self._clock.pause()
+            else:
+                self._clock.run()
             self._emit("state", {"state": self._state, "pid": self.pid})
         elif kind == "progress":
             self._emit("progress", {key: message.get(key) for key in ("progress", "message")})
@@ -102,8 +114,15 @@ class ScriptProcess:
             self._emit("message", {"message": message.get("message")})
         elif kind == "outcome" and self._outcome is None:
             self._outcome = message | {"outcome": Outcome(message["outcome"])}
-            if not self._stopped:
+            self._clock.pause()
+            if not self._stopped and not self._overtime:
                 self._climb(AFTER_MAIN, self._request.grace)
+
+    def _on_overtime(self) -> None:
+        if not self._dead and not self._stopped:
+            LOG.warning("%s has used up its wall time", self._name)
+            self._overtime = True
+            self._climb(STOP, self._request.grace)
 
     def _climb(self, rungs: Sequence[Rung], grace: float) -> None:
         if self._ladder:
@@ -137,6 +156,7 @@ class ScriptProcess:
     def _on_death(self) -> None:
         """The leader has ended. Its pid stays taken until we wait for it, so that is done last."""
         self._dead = True
+        self._clock.pause()
         if self._ladder:
             self._ladder.cancel()
         self._control.drain()
@@ -152,6 +172,7 @@ class ScriptProcess:
         if self._output_timer:
             self._output_timer.cancel()
         self._tell_output()
+        cpu = cpu_seconds(self.pid) if self._request.limits.cpu_seconds else None
         returncode = self._leader.wait()
         self._control.close()
         self._leader.close()
@@ -162,6 +183,10 @@ class ScriptProcess:
                 returncode=returncode,
                 stopped=self._stopped,
                 hurried=self._hurried,
+                limits=self._request.limits,
+                overtime=self._overtime,
+                cpu_seconds=cpu,
+                out_of_memory=returncode == -signal.SIGKILL and self._memory.struck(),
             )
         )
         LOG.info(

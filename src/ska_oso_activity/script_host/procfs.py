@@ -59,6 +59,16 @@ def process(pid: int) -> Process | None:
         return None
 
 
+def cpu_seconds(pid: int) -> float | None:
+    """Processor time that a process, perhaps ended and not yet waited for, has used."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text[text.rindex(")") + 2 :].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def snapshot() -> dict[int, Process]:
     """All processes now. Those that come or go meanwhile may be missing."""
     found = (process(int(name)) for name in os.listdir(PROC) if name.isdecimal())  # noqa: PTH208

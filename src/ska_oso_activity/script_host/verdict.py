@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ska_oso_activity.domain.errors import Reason
+from ska_oso_activity.script_host.limits import Limits
 from ska_oso_activity.script_host.outcome import Outcome
 
 _WHERE: Mapping[str, str] = {
@@ -40,6 +41,10 @@ class Evidence:
         returncode: its exit code, or minus the signal that killed it.
         stopped: whether it was asked to stop before it told its outcome.
         hurried: whether we signalled it after it had told its outcome.
+        limits: what it was allowed to use.
+        overtime: whether it was stopped because its wall time was used up.
+        cpu_seconds: processor time that it has used; None if nobody looked.
+        out_of_memory: whether the kernel was out of memory at the time, and killed.
     """
 
     state: str
@@ -47,6 +52,10 @@ class Evidence:
     returncode: int
     stopped: bool = False
     hurried: bool = False
+    limits: Limits = field(default_factory=Limits)
+    overtime: bool = False
+    cpu_seconds: float | None = None
+    out_of_memory: bool = False
 
 
 def judge(evidence: Evidence) -> dict[str, Any]:
@@ -65,6 +74,11 @@ def judge(evidence: Evidence) -> dict[str, Any]:
     outcome = evidence.outcome
     if evidence.stopped and _gave_way(outcome):
         return end | {"state": "STOPPED", "reason": Reason.STOPPED_BY_REQUEST.value}
+    if evidence.overtime and _gave_way(outcome):
+        text = (
+            f"it had used up its {evidence.limits.wall_seconds:g} s of wall time, and was stopped"
+        )
+        return end | {"reason": Reason.TIMEOUT.value, "error": text}
     if outcome is None:
         return end | _died(f"{_death(code)} {_WHERE.get(evidence.state, '')}{_hint(evidence)}")
     kind = Outcome(outcome["outcome"])
@@ -74,7 +88,7 @@ def judge(evidence: Evidence) -> dict[str, Any]:
             "error": outcome.get("error"),
             "stacktrace": outcome.get("stacktrace"),
         }
-    if code != 0 and not evidence.hurried and not evidence.stopped:
+    if code != 0 and not (evidence.hurried or evidence.stopped or evidence.overtime):
         return end | _died(f"{_death(code)} after main had returned")
     messages = [outcome.get("message"), _CUT if code != 0 else None]
     return end | {
@@ -106,9 +120,22 @@ def _death(returncode: int) -> str:
 
 
 def _hint(evidence: Evidence) -> str:
-    """How a script may have ended its process: not before it is loaded, and not by a signal."""
-    if evidence.returncode < 0 or evidence.state in ("CREATING", "IDLE"):
+    """How that may have come about. An exit code is not the script's before it is loaded."""
+    if evidence.returncode < 0:
+        return _cause(evidence)
+    if evidence.state in ("CREATING", "IDLE"):
         return ""
     if evidence.state == "RUNNING":
         return ", without returning from it (os._exit?)"
     return " (os._exit?)"
+
+
+def _cause(evidence: Evidence) -> str:
+    """Why it was killed by a signal, where that can be told."""
+    number, allowed = -evidence.returncode, evidence.limits.cpu_seconds
+    used_up = (evidence.cpu_seconds or 0.0) >= allowed
+    if allowed and (number == signal.SIGXCPU or (number == signal.SIGKILL and used_up)):
+        return f": it had used up its {allowed:g} s of processor time"
+    if number == signal.SIGKILL and evidence.out_of_memory:
+        return ": by the kernel, it seems, which was out of memory"
+    return ""

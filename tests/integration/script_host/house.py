@@ -30,6 +30,11 @@ class House:
         self.hosts: dict[str, int] = {}
         self.attach()
 
+    @property
+    def is_warm(self):
+        """Whether scripts come from the fork server."""
+        return self.options.get("warm", 4) >= 0
+
     # --- The client
 
     def attach(self):

@@ -96,6 +96,8 @@ def test_a_script_has_a_session_and_no_descriptors_of_others(house, write_script
     leads, names = house.run(path).result
 
     assert leads
+    for _ in range(4 if house.is_warm else 0):  # libomniORB, which is loaded, has two pipes
+        names.remove("pipe")
     assert names == ["/dev/null", "pipe", "pipe", "socket", "socket"]
 
 
