@@ -138,6 +138,8 @@ def test_a_transition_is_pushed_as_id_then_state_then_event_then_the_others(
         )
 
     names = [event.attribute for event in recorder.news()]
+    while names[0] == "activities":  # a view of what went before may come late
+        del names[0]
     heads = [index for index, name in enumerate(names) if name == "activityId"]
     assert [names[index : index + 3] for index in heads] == [leading] * 5
     assert names[0] == "activityId"

@@ -102,8 +102,11 @@ class ForkServer:
         """How many processes are on their way."""
         return len(self._ordered)
 
-    def order(self) -> None:
+    def order(self, *, urgent: bool) -> None:
         """Order a process.
+
+        Args:
+            urgent: a script is waiting for it.
 
         Raises:
             OSError: the order cannot be given.
@@ -112,7 +115,7 @@ class ForkServer:
         ours, theirs = open_channels()
         try:
             fds = (theirs.control, theirs.packets, theirs.stdout, theirs.stderr)
-            orders.send(self._socket, {"order": number}, fds)
+            orders.send(self._socket, {"order": number, "urgent": urgent}, fds)
         except BaseException:
             ours.close()
             raise

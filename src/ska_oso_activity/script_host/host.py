@@ -176,7 +176,6 @@ class Host:
 
     def _follow(self, request: LaunchRequest, mark: str, leader: Leader) -> None:
         procedure_id = request.procedure_id
-        LOG.info("procedure %d: %s in process %d", procedure_id, request.script_path, leader.pid)
         self._family.add(leader.pid, mark)
         note_leader(self._directory, leader.pid)
         self._grace[procedure_id] = request.grace
@@ -192,6 +191,7 @@ class Host:
             on_gone=partial(self._on_gone, procedure_id, leader.pid),
             memory=self._memory,
         )
+        LOG.info("procedure %d: %s in process %d", procedure_id, request.script_path, leader.pid)
         for message in self._expecting.pop(procedure_id):
             self._on_message(message)
         self._check_idle()

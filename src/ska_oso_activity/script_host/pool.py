@@ -157,6 +157,7 @@ class Pool:
     def on_ready(self) -> None:
         """It takes orders."""
         LOG.info("the fork server is ready")
+        self._family.collect_strangers()  # of the last one
         self._refill_soon()
 
     def on_born(self, leader: Leader) -> None:
@@ -254,7 +255,7 @@ class Pool:
 
     def _order(self, server: ForkServer) -> bool:
         try:
-            server.order()
+            server.order(urgent=bool(self._wishes))
         except OSError as error:  # it is just ending, or has more orders than it can take
             LOG.warning("no process could be ordered: %s", error)
             return False

@@ -22,7 +22,8 @@ def note_leader(directory: HostDirectory, pid: int) -> None:
     """Remember a leader for as long as it runs, so that its session can be found by its number."""
     found = process(pid)
     if found is not None:
-        (directory.leaders / f"{pid}.{found.started}").touch(mode=0o600)
+        path = f"{directory.leaders}/{pid}.{found.started}"
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def forget_leader(directory: HostDirectory, pid: int) -> None:

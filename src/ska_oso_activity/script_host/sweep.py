@@ -61,6 +61,12 @@ class Family:
         """A helper was waited for."""
         self._helpers.discard(pid)
 
+    def collect_strangers(self) -> None:
+        """Collect the dead among them."""
+        for pid in own_children():
+            if pid not in self._leaders and pid not in self._helpers:
+                _reap(pid)
+
     def leftovers(self, leader: int) -> list[Process]:
         """What a dead leader left that still runs; also what no other leader can be blamed for."""
         children = own_children()

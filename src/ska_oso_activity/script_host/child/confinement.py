@@ -20,6 +20,9 @@ from ska_oso_activity.script_host.linux import (
     set_name,
 )
 
+WAITING = "script, waiting"
+"""The name of a process that has none yet."""
+
 HARD_CPU_SECONDS = 2
 """How long a process may go on that handles or ignores the signal that its time is used up."""
 
@@ -51,7 +54,7 @@ def confine(order: Mapping[str, Any], host: int) -> None:
 def _show(order: Mapping[str, Any], variables: Mapping[str, str]) -> None:
     """Show in /proc whose process this is: the mark, by which it is found, and a title."""
     procedure, script = order["procedure_id"], order["script_path"]
-    set_name(f"script {procedure}")
+    set_name(f"script {procedure}" if procedure else WAITING)
     shown = Path("/proc/self/environ").read_bytes()
     start = (b"\0" + shown).find(os.fsencode(f"\0{MARK}="))
     if start >= 0:

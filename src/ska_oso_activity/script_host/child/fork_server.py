@@ -16,7 +16,11 @@ import traceback
 from ska_oso_activity.script_host import orders
 from ska_oso_activity.script_host.channels import ScriptEnds
 from ska_oso_activity.script_host.child.newborn import OwnPipes, begin_life
+from ska_oso_activity.script_host.child.rehearsal import rehearse
 from ska_oso_activity.script_host.linux import die_with_parent, set_name
+
+_HOST_GONE = 3
+"""Exit code of a process in between that has nobody to take an order from."""
 
 PRELOADED = ("numpy", "tango")
 """Imported if they are installed."""
@@ -47,18 +51,24 @@ def serve(fd: int, host: int) -> tuple[int, int, int]:
     gc.collect()
     gc.freeze()  # so that collecting in a child does not copy what they all share
     orders.send(orderer, {"ready": _names(set(sys.modules) - known)})
+    server = os.getpid()
     while True:
-        packet, fds, _, _ = socket.recv_fds(
-            orderer, orders.PACKET_LIMIT, 4, socket.MSG_CMSG_CLOEXEC
-        )
-        if not packet:
-            os._exit(0)  # the host is gone
-        ends = ScriptEnds(*fds)
-        if _fork(orderer, orders.decode(packet).get("order")):
+        threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+        if threads != 1:
+            text = f"it has {threads} threads, and cannot be forked"
+            orders.send(orderer, {"refused": text})
+            os._exit(1)
+        between = os.fork()
+        if between == 0:
+            ends, urgent = _take_order(orderer, server)
             orderer.detach()  # it is closed with all that is not ours
             begin_life(host, ends, pipes)
+            if not urgent:
+                rehearse(host)
             return ends.control, ends.packets, host
-        ends.close()
+        _, status = os.waitpid(between, 0)
+        if status == _HOST_GONE << 8:
+            os._exit(0)
 
 
 def _preload() -> None:
@@ -75,33 +85,26 @@ def _names(modules: set[str]) -> list[str]:
     return sorted({name.partition(".")[0] for name in modules})
 
 
-def _fork(orderer: socket.socket, order: object) -> bool:
-    """Fork twice, so that the host, which adopts orphans, becomes the parent; whether we are new.
+def _take_order(orderer: socket.socket, server: int) -> tuple[ScriptEnds, bool]:
+    """Wait for one order, and fork: returns in the process that was ordered.
 
-    The answer is on its way before the process can become the host's child: the host knows every
-    child that it has.
+    The one in between ends at once, so that the host, which adopts orphans, becomes the parent. It
+    answers before that: the host knows of every child that it has. It is forked ahead of time, and
+    its own memory is small, so that an order takes a single fork.
     """
-    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
-    if threads != 1:
-        text = f"it has {threads} threads, and cannot be forked"
-        orders.send(orderer, {"order": order, "refused": text})
-        return False
-    try:
-        between = os.fork()
-    except OSError as error:
-        orders.send(orderer, {"order": order, "failed": str(error)})
-        return False
-    if between:
-        os.waitpid(between, 0)
-        return False
+    die_with_parent(server)
+    packet, fds, _, _ = socket.recv_fds(orderer, orders.PACKET_LIMIT, 4, socket.MSG_CMSG_CLOEXEC)
+    if not packet:
+        os._exit(_HOST_GONE)
+    order = orders.decode(packet)
     try:
         pid = os.fork()
         if pid == 0:
-            return True
-        orders.send(orderer, {"order": order, "pid": pid})
-    except OSError as error:  # no process was made, or the host is gone
-        try:
-            orders.send(orderer, {"order": order, "failed": str(error)})
-        finally:
-            os._exit(1)
-    os._exit(0)
+            return ScriptEnds(*fds), bool(order.get("urgent"))
+        answer: dict[str, object] = {"pid": pid}
+    except OSError as error:
+        answer = {"failed": str(error)}
+    try:
+        orders.send(orderer, {"order": order.get("order"), **answer})
+    finally:  # also if the host is gone
+        os._exit(0)

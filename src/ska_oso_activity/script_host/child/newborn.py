@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from ska_oso_activity.script_host.channels import ScriptEnds
+from ska_oso_activity.script_host.child.confinement import WAITING
 from ska_oso_activity.script_host.linux import await_adoption, set_name
 
 ADOPTION_SECONDS = 5.0
@@ -54,9 +55,7 @@ class OwnPipes:
 
 def begin_life(host: int, ends: ScriptEnds, pipes: OwnPipes) -> None:
     """Become a child of the host with a session, descriptors and random numbers of our own."""
-    await_adoption(host, ADOPTION_SECONDS)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
-    set_name("script, waiting")
+    set_name(WAITING)
     os.setsid()
     os.dup2(ends.stdout, 1)
     os.dup2(ends.stderr, 2)
@@ -67,6 +66,8 @@ def begin_life(host: int, ends: ScriptEnds, pipes: OwnPipes) -> None:
                 os.close(fd)
     _renew_secrets()
     gc.enable()
+    await_adoption(host, ADOPTION_SECONDS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
 
 
 def _renew_secrets() -> None:
