@@ -74,7 +74,7 @@ class ProcedureBench:
         """Another life on the same history and host, not begun; the first one is cut off."""
         self.host.listener = None
         return ProcedureBench(
-            history=self.history.reopened(),
+            history=self.history.reopened(),  # type: ignore[attr-defined]
             host=self.host,
             blocks=self.blocks,
             settings=self.settings,

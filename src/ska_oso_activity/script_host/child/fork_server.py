@@ -15,7 +15,7 @@ import traceback
 
 from ska_oso_activity.script_host import orders
 from ska_oso_activity.script_host.channels import ScriptEnds
-from ska_oso_activity.script_host.child.newborn import OwnPipes, begin_life
+from ska_oso_activity.script_host.child.newborn import begin_life, open_pipes, own_pipes
 from ska_oso_activity.script_host.child.rehearsal import rehearse
 from ska_oso_activity.script_host.linux import die_with_parent, set_name
 
@@ -44,9 +44,9 @@ def serve(fd: int, host: int) -> tuple[int, int, int]:
     orderer = socket.socket(fileno=fd)
     os.set_inheritable(fd, False)
     known = set(sys.modules)
-    pipes = OwnPipes()
+    before = open_pipes()
     _preload()
-    pipes.find_new()
+    pipes = own_pipes(before)
     gc.disable()
     gc.collect()
     gc.freeze()  # so that collecting in a child does not copy what they all share

@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 from ska_oso_activity.script_host.channels import ScriptEnds
@@ -18,56 +19,73 @@ ADOPTION_SECONDS = 5.0
 """How long the process in between may take to end, which it does at once."""
 
 
-class OwnPipes:
-    """Pipes that libraries opened for themselves when they were imported, as omniORB does.
+@dataclass(frozen=True)
+class OwnPipe:
+    """A pipe that a library opened for itself when it was imported, as omniORB does.
 
-    Forked processes would share them, and wake each other.
+    Forked processes would share it, and wake each other.
+
+    Attributes:
+        readers, writers: descriptors of its ends, and the flags of each.
     """
 
-    def __init__(self) -> None:
-        self._known = self._open()
-        self._new: dict[int, str] = {}
+    readers: dict[int, int]
+    writers: dict[int, int]
 
-    def find_new(self) -> None:
-        """All pipes that are open now and were not before belong to libraries."""
-        now = self._open()
-        self._new = {fd: pipe for fd, pipe in now.items() if self._known.get(fd) != pipe}
-
-    def renew(self) -> set[int]:
-        """Put a new pipe in the place of each; returns the descriptors."""
-        ends: dict[str, dict[int, list[int]]] = {}
-        for fd, pipe in self._new.items():
-            mode = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
-            ends.setdefault(pipe, {}).setdefault(mode, []).append(fd)
-        for places in ends.values():
-            for new, mode in zip(os.pipe(), (os.O_RDONLY, os.O_WRONLY), strict=True):
-                for fd in places.get(mode, ()):
-                    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-                    os.dup2(new, fd, inheritable=False)
-                    fcntl.fcntl(fd, fcntl.F_SETFL, flags)
-                os.close(new)
-        return set(self._new)
-
-    @staticmethod
-    def _open() -> dict[int, str]:
-        return {fd: what for fd, what in _descriptors().items() if what.startswith("pipe:")}
+    def renew(self) -> None:
+        """Put a new pipe in its place."""
+        for new, places in zip(os.pipe(), (self.readers, self.writers), strict=True):
+            for fd, flags in places.items():
+                os.dup2(new, fd, inheritable=False)
+                fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+            os.close(new)
 
 
-def begin_life(host: int, ends: ScriptEnds, pipes: OwnPipes) -> None:
+def open_pipes() -> dict[int, str]:
+    """What pipe is behind each descriptor of one."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        with contextlib.suppress(OSError):  # the descriptor that listed them
+            what = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
+            if what.startswith("pipe:"):
+                found[int(name)] = what
+    return found
+
+
+def own_pipes(before: dict[int, str]) -> list[OwnPipe]:
+    """The pipes that are open now and were not before."""
+    found: dict[str, OwnPipe] = {}
+    for fd, what in open_pipes().items():
+        if before.get(fd) != what:
+            pipe = found.setdefault(what, OwnPipe({}, {}))
+            flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+            reads = flags & os.O_ACCMODE == os.O_RDONLY
+            (pipe.readers if reads else pipe.writers)[fd] = flags
+    return list(found.values())
+
+
+def begin_life(host: int, ends: ScriptEnds, pipes: list[OwnPipe]) -> None:
     """Become a child of the host with a session, descriptors and random numbers of our own."""
     set_name(WAITING)
     os.setsid()
     os.dup2(ends.stdout, 1)
     os.dup2(ends.stderr, 2)
-    keep = {0, 1, 2, ends.control, ends.packets, *pipes.renew()}
-    for fd in _descriptors():
-        if fd not in keep:
-            with contextlib.suppress(OSError):  # the descriptor that listed them
-                os.close(fd)
+    keep = {0, 1, 2, ends.control, ends.packets}
+    for pipe in pipes:
+        pipe.renew()
+        keep.update(pipe.readers, pipe.writers)
+    _close_all_but(keep)
     _renew_secrets()
     gc.enable()
     await_adoption(host, ADOPTION_SECONDS)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+
+
+def _close_all_but(keep: set[int]) -> None:
+    kept = sorted(keep)
+    for one, next_one in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        if next_one > one + 1:  # to `closerange`, an empty range at 0 is everything
+            os.closerange(one + 1, next_one)
 
 
 def _renew_secrets() -> None:
@@ -79,12 +97,3 @@ def _renew_secrets() -> None:
     if processes is not None:
         processes.current_process().authkey = os.urandom(32)
         processes.ORIGINAL_DIR = None
-
-
-def _descriptors() -> dict[int, str]:
-    """What is behind our open descriptors."""
-    found = {}
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        with contextlib.suppress(OSError):  # the descriptor that listed them
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
-    return found
