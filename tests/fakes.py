@@ -759,6 +759,9 @@ class FakeScriptHost:
         self.forgotten.append(procedure_id)
         self.lines.pop(procedure_id, None)
 
+    def greatest_id(self) -> int:
+        return max((spec.procedure_id for spec in self.launched), default=0)
+
     def read_output(
         self, procedure_id: int, offset: int, limit: int
     ) -> tuple[list[dict[str, Any]], int, int]:

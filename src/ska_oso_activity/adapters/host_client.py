@@ -140,6 +140,10 @@ class HostClient:
                 pass
         self._directory.remove(procedure_id)
 
+    def greatest_id(self) -> int:
+        """The greatest procedure id that a host of this directory has had; 0 for none."""
+        return self._directory.greatest_id()
+
     def read_output(
         self, procedure_id: int, offset: int, limit: int
     ) -> tuple[list[dict[str, Any]], int, int]:

@@ -82,6 +82,8 @@ class SqliteHistory:
         self._last_finished = self._scalar("SELECT coalesce(max(finished), 0) FROM record")
 
     def _open(self) -> sqlite3.Connection:
+        if self._path.exists() and self._path.stat().st_size == 0:
+            raise sqlite3.DatabaseError("the file is empty, which ours never is")
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.close(descriptor)
         database = sqlite3.connect(
@@ -120,10 +122,9 @@ class SqliteHistory:
                 for row in readable_rows(aside, table, key, columns[table]):
                     self._database.execute(insert[table], row)
                     last[table] = row[0]
-            if last["record"]:
-                # Numbers that were lost must not be given again.
-                self._put_note("trimmed_id", str(last["record"] + LOST_NUMBERS))
-                self._put_note("trimmed_seq", str(last["event"] + LOST_NUMBERS))
+            # Numbers that were lost must not be given again.
+            self._put_note("trimmed_id", str(last["record"] + LOST_NUMBERS))
+            self._put_note("trimmed_seq", str(last["event"] + LOST_NUMBERS))
         saved = [self._scalar(f"SELECT count(*) FROM {table}") for table in insert]  # noqa: S608
         _log.error("%d records and %d events of it were saved", *saved)
 

@@ -117,6 +117,7 @@ class TangoExecutor:
         self._server_started: str | None = None
         self._closing = threading.Event()
         self._unanswered_since: float | None = None
+        self._contact_lock = threading.Lock()
         self._lost = False
         self._thread = threading.Thread(target=self._follow, name=f"follow-{name}", daemon=True)
 
@@ -242,12 +243,17 @@ class TangoExecutor:
         """Notice silence in time: a call to a server that hangs comes back only after seconds."""
         while not self._closing.wait(RECONNECT_PAUSE):
             since = self._unanswered_since
-            if not self._lost and since is not None and time.monotonic() - since >= SILENCE:
-                self._lost = True
-                self._tell(lambda: self._listener.on_executor_lost(self.name))
+            if self._lost or since is None or time.monotonic() - since < SILENCE:
+                continue
+            # Under one lock with the news that it is back: the later of the two must be told last.
+            with self._contact_lock:
+                if self._unanswered_since == since:
+                    self._lost = True
+                    self._tell(lambda: self._listener.on_executor_lost(self.name))
 
     def _make_contact(self) -> None:
         """Subscribe (anew), catch up with what was missed, and say that the executor is there."""
+        self._let_go()
         with self._translated("contact"):
             if self._pulse is None:
                 self._pulse = self._connect(int(SILENCE * 1000))
@@ -255,9 +261,10 @@ class TangoExecutor:
             self._subscribe(self._pulse)
             self._server_started = started
             self._catch_up()
-        self._lost = False
-        self._unanswered_since = None
-        self._tell(lambda: self._listener.on_executor_back(self.name))
+        with self._contact_lock:
+            self._lost = False
+            self._unanswered_since = None
+            self._tell(lambda: self._listener.on_executor_back(self.name))
 
     def _look(self) -> None:
         """See that the executor is there, is the same one, and has told us everything."""
@@ -373,7 +380,9 @@ class TangoExecutor:
     def _hand_on(self, event: dict[str, Any]) -> None:
         self._seq = event["seq"]
         self._tell(lambda: self._listener.on_procedure_event(self.name, event))
-        self._on_cursor(f"{self._epoch} {self._seq}")
+        # Without it the next life of ours asks for more than it needs, no worse.
+        with contextlib.suppress(OSError):
+            self._on_cursor(f"{self._epoch} {self._seq}")
 
     def _tell(self, tell: Callable[[], None]) -> None:
         """A listener that fails must not end the following."""

@@ -13,6 +13,7 @@ from ska_oso_activity.application.activity_register import ActivityRegister
 from ska_oso_activity.application.activity_run import ActivityRun
 from ska_oso_activity.application.executor_pool import ExecutorPool
 from ska_oso_activity.application.outcomes import Outcomes
+from ska_oso_activity.application.records import keepable
 from ska_oso_activity.domain.activity import (
     ABORT_ENDED,
     TRANSITIONS,
@@ -20,7 +21,12 @@ from ska_oso_activity.domain.activity import (
     ActivityState,
     Delivery,
 )
-from ska_oso_activity.domain.errors import ActivityError, ExecutorUnavailable, Reason
+from ska_oso_activity.domain.errors import (
+    ActivityError,
+    ExecutorUnavailable,
+    Reason,
+    UnknownActivity,
+)
 from ska_oso_activity.domain.procedure import TERMINAL as PROCEDURE_ENDS
 from ska_oso_activity.domain.procedure import ProcedureState
 
@@ -65,6 +71,7 @@ class ActivityFollower:
         on_contact: Callable[[str, str | None], None] = lambda _, __: None,
     ) -> None:
         self._on_contact = on_contact
+        run.reconcile = self._reconcile_for_sure
         self._register = register
         self._outcomes = outcomes
         self._executors = executors
@@ -178,10 +185,10 @@ class ActivityFollower:
         self._outcomes.move(activity, target, **facts)
 
     def _end(self, activity: Activity, target: ActivityState, details: Mapping[str, Any]) -> None:
-        activity.result = details.get("result")
+        activity.result, note = keepable(details.get("result"))
         activity.stacktrace = details.get("stacktrace")
         activity.output_tail = list(details.get("output_tail") or [])
-        activity.message = str(details.get("message") or activity.message)
+        activity.message = note or str(details.get("message") or activity.message)
         activity.progress = float(details.get("progress") or activity.progress)
         if isinstance(details.get("script"), dict):
             activity.script = dict(details["script"])
@@ -271,11 +278,16 @@ class ActivityFollower:
                 Delivery.UNCERTAIN,
                 Delivery.DELIVERED,
             ):
-                try:
-                    self._reconcile(activity)
-                except ExecutorUnavailable as error:
-                    _log.warning("activity %d: %s", activity.activity_id, error)
-                    return
+                self._reconcile_for_sure(activity)
+
+    def _reconcile_for_sure(self, activity: Activity) -> None:
+        """Find the truth of an activity; tried again until its executor is lost (again)."""
+        try:
+            self._reconcile(activity)
+        except ActivityError as error:
+            _log.warning("activity %d: %s", activity.activity_id, error)
+            if activity.executor not in self._executors.away() and not activity.finished:
+                self._run.later(lambda: self._reconcile_for_sure(activity))
 
     def _reconcile(self, activity: Activity) -> None:
         """Ask the executor what has become of an activity's script, and go on from there."""
@@ -297,9 +309,7 @@ class ActivityFollower:
             procedure_id = int(event["procedure_id"])
         try:
             summary = executor.get(procedure_id)
-        except ExecutorUnavailable:
-            raise
-        except ActivityError:
+        except UnknownActivity:
             summary = {}
         if summary.get("request_id") != activity.execution_id:
             self._lost(
@@ -311,6 +321,9 @@ class ActivityFollower:
             return
         self._script_is(activity, summary)
         if activity.finished:
+            if activity.abort_pending:
+                # Whether an abort script follows is the executor's to say.
+                self._run.resume_stop(activity)
             return
         if activity.stop_requested or activity.failing is not None:
             self._run.resume_stop(activity)

@@ -64,6 +64,8 @@ _log = logging.getLogger(__name__)
 
 DELIVERY_TIME = 5.0
 """Seconds for which an undeliverable PrepareProcess is tried."""
+COURIERS = 256
+"""Threads for starts and stops at most: those that wait for an archive must not hold them up."""
 RETRY_PAUSE = 0.1
 """Seconds between tries."""
 
@@ -176,6 +178,14 @@ class ActivityRun:
         self._starting: set[int] = set()
         self._settling: set[int] = set()
         self._in_flight: set[int] = set()
+        self._couriers = Workers("courier", most=COURIERS)
+        self.reconcile: Callable[[Activity], None] = lambda _: None
+        """Asks what has become of an activity's script; set by the follower."""
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._workers.close()
+        self._couriers.close()
 
     # --- Preparing ---------------------------------------------------------------------------
 
@@ -247,7 +257,8 @@ class ActivityRun:
             activity.execution_id = str(uuid.uuid4())
             activity.delivery = Delivery.SENDING
             activity.sbi_settled = plan.block.sbd_id is None
-            self._register.save(activity)
+            # Synced: were it lost with the power, a restart would begin again under another id.
+            self._register.save(activity, durable=True)
             return executor
 
     def _deliver(self, activity: Activity, plan: Plan, executor: Executor) -> bool:
@@ -273,8 +284,11 @@ class ActivityRun:
             except ExecutorUnavailable as error:
                 trouble = error
             except (NoCapacity, NotOnline, NoSpace) as refusal:
-                # It had room when it was chosen; it may have again.
+                # It had room when it was chosen; it may have again. And it has not got this one.
                 trouble = ExecutorUnavailable(str(refusal))
+                with self._register.lock:
+                    if activity.delivery is Delivery.UNCERTAIN:
+                        activity.delivery = Delivery.SENDING
             except ActivityError as refusal:
                 # Had an earlier try been taken, the same request id would have given its procedure.
                 with self._register.lock:
@@ -345,6 +359,7 @@ class ActivityRun:
             if activity.delivery is Delivery.UNCERTAIN:
                 if activity.state is not ActivityState.UNKNOWN:
                     self._outcomes.move(activity, ActivityState.UNKNOWN, message=str(trouble))
+                self.later(lambda: self.reconcile(activity))
                 return
             if activity.state is ActivityState.STOPPING:
                 self.end_stopped(activity)
@@ -363,7 +378,7 @@ class ActivityRun:
         executor = self._executors.get(executor_name)
 
         def stop() -> None:
-            while True:
+            while not self._register.closed:
                 try:
                     executor.stop(StopProcessCommand(procedure_id))
                 except ExecutorUnavailable:
@@ -374,16 +389,17 @@ class ActivityRun:
                 else:
                     return
 
-        self._workers.submit(stop)
+        self._couriers.submit(stop)
 
     def later(self, task: Callable[[], None]) -> None:
         """Do something on a thread of its own after a short pause."""
 
         def wait_and_do() -> None:
             time.sleep(RETRY_PAUSE)
-            task()
+            if not self._register.closed:
+                task()
 
-        self._workers.submit(wait_and_do)
+        self._couriers.submit(wait_and_do)
 
     # --- The SBI -----------------------------------------------------------------------------
 
@@ -444,19 +460,21 @@ class ActivityRun:
             if not ready:
                 return
             self._starting.add(activity.activity_id)
-        self._workers.submit(lambda: self._guarded(activity.activity_id, self._send_start))
+        self._couriers.submit(lambda: self._guarded(activity.activity_id, self._send_start))
 
     def _send_start(self, activity: Activity) -> None:
         args = main_arguments(activity.script_args)
         if activity.sbi_id is not None:
             args = args.with_kwarg("sbi_id", activity.sbi_id)
-        command = StartProcessCommand(activity.procedure_id or 0, "main", args)
+        command = StartProcessCommand(
+            activity.procedure_id or 0, "main", args, subarray_id=activity.subarray_id
+        )
         executor = self._executors.get(activity.executor or "")
         uncertain = False
         try:
             # While the executor is away the activity becomes UNKNOWN, and this is done again when
             # it is back: the executor itself starts a procedure at most once.
-            while activity.state is ActivityState.READY:
+            while activity.state is ActivityState.READY and not self._register.closed:
                 try:
                     executor.start(command)
                 except ExecutorUnavailable as error:
@@ -475,7 +493,8 @@ class ActivityRun:
             with self._register.lock:
                 self._starting.discard(activity.activity_id)
         # It was not READY for a moment, and may be again.
-        self.start_if_ready(activity)
+        if not self._register.closed:
+            self.start_if_ready(activity)
 
     # --- Stopping ----------------------------------------------------------------------------
 
@@ -528,14 +547,15 @@ class ActivityRun:
         )
 
     def _send_stop_soon(self, activity: Activity) -> None:
-        self._workers.submit(lambda: self._guarded(activity.activity_id, self.send_stop))
+        self._couriers.submit(lambda: self._guarded(activity.activity_id, self.send_stop))
 
     def send_stop(self, activity: Activity) -> None:
         """Have the executor stop the script; waits and tries again while it does not answer."""
         executor = self._executors.get(activity.executor or "")
-        while True:
+        while not self._register.closed:
             with self._register.lock:
-                if activity.finished or activity.state is ActivityState.UNKNOWN:
+                over = activity.finished and not activity.abort_pending
+                if over or activity.state is ActivityState.UNKNOWN:
                     return
                 command = StopProcessCommand(
                     activity.procedure_id or 0, run_abort=activity.abort is not None
@@ -574,7 +594,8 @@ class ActivityRun:
     def give_up(self, activity: Activity, reason: Reason, error: str) -> None:
         """Fail an activity; if it has a process, once that is gone."""
         with self._register.lock:
-            if activity.finished or activity.failing is not None:
+            stopping = activity.stop_requested and activity.delivery is Delivery.DELIVERED
+            if activity.finished or activity.failing is not None or stopping:
                 return
             if activity.delivery in (Delivery.NONE, Delivery.SENDING):
                 if activity.stop_requested and activity.state is ActivityState.STOPPING:

@@ -123,6 +123,8 @@ class CommandTracker:
     def resume(self, uid: str, name: str) -> None:
         """Take up a command that was in progress before a restart."""
         with self._lock:
+            if uid in self._live or uid in self._done:
+                return
             now = self._clock()
             command = LongRunningCommand(uid, name, now, TaskStatus.IN_PROGRESS, started=now)
             self._live[uid] = command

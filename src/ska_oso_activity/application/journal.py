@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ska_oso_activity.application.ports import History
@@ -20,6 +20,10 @@ _log = logging.getLogger(__name__)
 
 RETRY_INTERVAL = 0.5
 """Seconds between attempts to write what the disk refused."""
+
+
+EXTRAS = ("result", "stacktrace")
+"""What a record can do without, if it must."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +127,26 @@ class Journal:
             except OSError as error:
                 self._troubled_by(error)
                 return
+            except Exception:
+                # A defect of ours must not hold up everything that comes after.
+                _log.exception("the record %d cannot be written whole", self._waiting[0].record_id)
+                if not self._write_without_extras():
+                    self._waiting.popleft()
+                    continue
             entry = self._waiting.popleft()
             self._in_order()
             entry.tell()
+
+    def _write_without_extras(self) -> bool:
+        """Write the first waiting record without what its script gave; whether that worked."""
+        entry = self._waiting[0]
+        lean = {**entry.record, **{key: None for key in EXTRAS if key in entry.record}}
+        try:
+            self._write(replace(entry, record=lean))
+        except Exception:
+            _log.exception("the record %d is lost", entry.record_id)
+            return False
+        return True
 
     def _troubled_by(self, error: OSError) -> None:
         if not self._troubled:

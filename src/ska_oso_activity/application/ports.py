@@ -380,6 +380,9 @@ class ScriptHost(Protocol):
     def forget(self, procedure_id: int) -> None:
         """The procedure's record is gone: its output may go too."""
 
+    def greatest_id(self) -> int:
+        """The greatest procedure id that is known there, whatever became of our records."""
+
     def read_output(
         self, procedure_id: int, offset: int, limit: int
     ) -> tuple[list[dict[str, Any]], int, int]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.activity import Activity, ActivityState, Delivery
 from ska_oso_activity.domain.arguments import functions_to_json, read_function_arguments
 from ska_oso_activity.domain.errors import Reason
@@ -137,6 +138,16 @@ def procedure_short(record: Mapping[str, Any]) -> dict[str, Any]:
     summary = procedure_summary(record)
     del summary["result"], summary["stacktrace"]
     return {key: _short(value) for key, value in summary.items()}
+
+
+def keepable(result: Any) -> tuple[Any, str]:
+    """A script's result if it can be kept, else null; and a note on why not."""
+    try:
+        strict_json.check(result)
+        strict_json.dumps(result)
+    except (ValueError, TypeError, RecursionError) as error:
+        return None, f"what the script returned cannot be kept: {error}"
+    return result, ""
 
 
 def _short(value: Any) -> Any:

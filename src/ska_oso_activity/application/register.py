@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from ska_oso_activity.application.journal import Entry, Journal
 from ska_oso_activity.application.ports import History, Publisher
 from ska_oso_activity.domain import strict_json
-from ska_oso_activity.domain.errors import ActivityError, NoSpace
+from ska_oso_activity.domain.errors import ActivityError
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class Register(ABC, Generic[T]):
         self._live[key] = entity
         try:
             self._journal.accept(self._entry(entity, event, durable=durable))
-        except NoSpace:
+        except BaseException:
             del self._live[key]
             raise
         self._next_id += 1
@@ -262,6 +262,11 @@ class Register(ABC, Generic[T]):
                 return self._history.record(key)
             return {**told, **{name: self._short[key][name] for name in ("progress", "message")}}
 
+    def skip_ids(self, last_used: int) -> None:
+        """Give no id up to `last_used`: somebody knows it, though our records do not."""
+        with self.lock:
+            self._next_id = max(self._next_id, last_used + 1)
+
     def known(self) -> str:
         """Which ids there are, in words."""
         with self.lock:
@@ -306,6 +311,11 @@ class Register(ABC, Generic[T]):
     def told(self, seq: int) -> None:
         """Note that the event `seq` has been pushed."""
         self._history.told = max(self._history.told, seq)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the device has let go of this register: work for it should end."""
+        return self._closed
 
     def close(self) -> None:
         """Let go of the history."""

@@ -23,7 +23,7 @@ from ska_oso_activity.application.ports import (
     ScriptSource,
 )
 from ska_oso_activity.application.procedure_register import ProcedureRegister
-from ska_oso_activity.application.records import procedure_summary
+from ska_oso_activity.application.records import keepable, procedure_summary
 from ska_oso_activity.application.workers import Workers
 from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.arguments import ProcedureInput
@@ -118,6 +118,7 @@ class ScriptExecutionService:
         """Take up the history and the host; procedures that nobody runs any more are ended."""
         self._host = host
         self._recovered = {each.procedure_id for each in self._register.load()}
+        self._register.skip_ids(host.greatest_id())
         host.open()
 
     def close(self) -> None:
@@ -193,7 +194,8 @@ class ScriptExecutionService:
         """How many more scripts would be taken now."""
         if self._closed_because is not None:
             return 0
-        return max(0, self._settings.most - len(self._register.live()))
+        unfinished = sum(not each.finished for each in self._register.live())
+        return max(0, self._settings.most - unfinished)
 
     def _require_room(self) -> None:
         unfinished = len(self._register.live())
@@ -315,6 +317,8 @@ class ScriptExecutionService:
                     "READY, or set force_start to have it started then"
                 )
             procedure.start = {"function": command.function, "args": command.args.to_json()}
+            if procedure.subarray_id is None:
+                procedure.subarray_id = command.subarray_id
             self._register.save(procedure)
             if ready:
                 self._start(procedure)
@@ -525,11 +529,10 @@ class ScriptExecutionService:
         procedure.reason = end.reason
         procedure.error = end.error
         procedure.stacktrace = end.stacktrace
-        procedure.result = end.result
+        procedure.result, note = keepable(end.result)
         procedure.exit_code = end.exit_code
         procedure.signal = end.signal
-        if end.message:
-            procedure.message = end.message
+        procedure.message = note or end.message or procedure.message
         state = ProcedureState[end.state]
         if state is ProcedureState.COMPLETE:
             procedure.progress = 100.0
@@ -602,6 +605,12 @@ class ScriptExecutionService:
         """See `ScriptHostListener.on_host_attached`."""
         with self._register.lock:
             recovered, self._recovered = self._recovered, set()
+            self._register.skip_ids(max(known, default=0))
+            for procedure_id in known:
+                if self._register.find(procedure_id) is None:
+                    # It has ended, or its record was lost: then nobody could stop it any more.
+                    with contextlib.suppress(ExecutorUnavailable):
+                        self.host.stop(procedure_id, self._settings.grace)
             for procedure in self._register.live():
                 if procedure.procedure_id in known:
                     self._launched.add(procedure.procedure_id)

@@ -218,11 +218,14 @@ class OsoDevice(Device):
         if not again:
             self.publisher = TangoPublisher(self)
         # The same publisher over every Init: what the last life handed over is pushed first.
-        self.publisher.values.update(self.first_values())
+        for name, value in self.first_values().items():
+            self.publisher.values.setdefault(name, value)
+        self.publisher.values["serverStartedAt"] = utc_now()
         for name in (*self.publisher.values, *CONSTANT, "_lrcEvent"):
             self.set_change_event(name, True, False)
             self.set_archive_event(name, True, False)
-        self.tracker = CommandTracker(self.publisher)
+        if not again:
+            self.tracker = CommandTracker(self.publisher)
         self._memorised_write_due = self._has_memorised("adminMode")
         self.set_state(DevState.ON)
         self.set_status(self._status())
@@ -237,6 +240,7 @@ class OsoDevice(Device):
             [
                 ("State", DevState.ON),
                 ("Status", self._status()),
+                ("healthState", self.judge_health(self._troubles)),
                 ("adminMode", self.publisher.values["adminMode"]),
                 ("serverStartedAt", self.publisher.values["serverStartedAt"]),
             ]

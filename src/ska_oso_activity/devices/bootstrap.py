@@ -125,7 +125,7 @@ def build_activity_parts(  # noqa: PLR0913
         register,
         archive,
         list(executors.values()),
-        [watch.close, workers.close, enquiries.close, outcomes.close, register.close],
+        [watch.close, run.close, enquiries.close, outcomes.close, register.close],
     )
 
 

@@ -82,6 +82,8 @@ class StartProcessCommand:
     function: str = "main"
     args: ProcedureInput = field(default_factory=ProcedureInput)
     force_start: bool = False
+    subarray_id: int | None = None
+    """The lane, where it was not known when the script was prepared."""
 
 
 @dataclass(frozen=True)

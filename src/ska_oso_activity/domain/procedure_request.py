@@ -38,14 +38,13 @@ def read_prepare(text: str) -> PrepareProcessCommand:
         InvalidRequest: with one sentence on what is wrong.
     """
     given = _object(text, PREPARE_LIMIT)
-    subarray_id = given.get("subarray_id")
     main_args = given.get("main_args")
     return PrepareProcessCommand(
         request_id=_text(given, "request_id", MAX_REQUEST_ID),
         script=_script(given.get("script")),
         init_args=ProcedureInput.from_json(given.get("init_args"), "init_args"),
         scheduling_block=_block(given.get("scheduling_block")),
-        subarray_id=None if subarray_id is None else check_subarray_id(subarray_id, "subarray_id"),
+        subarray_id=_subarray(given),
         telescope=_optional_text(given, "telescope"),
         labels=dict(_mapping(given.get("labels") or {}, "labels")),
         main_args=None if main_args is None else ProcedureInput.from_json(main_args, "main_args"),
@@ -86,6 +85,7 @@ def read_start(text: str) -> StartProcessCommand:
         function=function,
         args=ProcedureInput.from_json(given.get("args"), "args"),
         force_start=_flag(given, "force_start"),
+        subarray_id=_subarray(given),
     )
 
 
@@ -96,6 +96,7 @@ def start_to_json(command: StartProcessCommand) -> dict[str, Any]:
         "function": command.function,
         "args": command.args.to_json(),
         "force_start": command.force_start,
+        "subarray_id": command.subarray_id,
     }
 
 
@@ -156,6 +157,11 @@ def _optional_text(given: Mapping[str, Any], key: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InvalidRequest(f"{key} must be a string or null, not {value!r:.80}")
     return value
+
+
+def _subarray(given: Mapping[str, Any]) -> int | None:
+    value = given.get("subarray_id")
+    return None if value is None else check_subarray_id(value, "subarray_id")
 
 
 def _flag(given: Mapping[str, Any], key: str) -> bool:

@@ -40,7 +40,7 @@ def loads(text: str, *, limit: int = REQUEST_LIMIT, max_depth: int = MAX_DEPTH) 
         raise
     except ValueError as error:
         raise NotJson(str(error)) from None
-    _check(value, max_depth)
+    check(value, max_depth)
     return value
 
 
@@ -68,8 +68,12 @@ def _constant(name: str) -> Any:
     raise NotJson(f"{name} is not JSON")
 
 
-def _check(value: Any, max_depth: int) -> None:
-    """Refuse what only shows after parsing: depth, and numbers that overflowed to infinity."""
+def check(value: Any, max_depth: int = MAX_DEPTH) -> None:
+    """Refuse what only shows after parsing: depth, and numbers that overflowed to infinity.
+
+    Raises:
+        NotJson: one of the two.
+    """
     level: list[Any] = [value]
     depth = 0
     while level:

@@ -75,6 +75,14 @@ class HostDirectory:
         """Where a procedure's output lies."""
         return self.path / "output" / str(procedure_id)
 
+    def greatest_id(self) -> int:
+        """The greatest procedure id that output is kept of; 0 for none."""
+        try:
+            names = [each.name for each in (self.path / "output").iterdir()]
+        except OSError:
+            return 0
+        return max((int(name) for name in names if name.isdigit()), default=0)
+
     def end_of(self, procedure_id: int) -> Path:
         """Where the events of an ended procedure lie until they are acknowledged."""
         return self.ends / f"{procedure_id}.jsonl"

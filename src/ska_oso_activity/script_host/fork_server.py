@@ -102,11 +102,8 @@ class ForkServer:
         """How many processes are on their way."""
         return len(self._ordered)
 
-    def order(self, *, urgent: bool) -> None:
+    def order(self) -> None:
         """Order a process.
-
-        Args:
-            urgent: a script is waiting for it.
 
         Raises:
             OSError: the order cannot be given.
@@ -115,7 +112,7 @@ class ForkServer:
         ours, theirs = open_channels()
         try:
             fds = (theirs.control, theirs.packets, theirs.stdout, theirs.stderr)
-            orders.send(self._socket, {"order": number, "urgent": urgent}, fds)
+            orders.send(self._socket, {"order": number}, fds)
         except BaseException:
             ours.close()
             raise

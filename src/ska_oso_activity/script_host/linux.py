@@ -62,17 +62,3 @@ def set_name(name: str) -> None:
 def flush_c_streams() -> None:
     """Write out what C code has printed and the C library still holds."""
     _LIBC.fflush(None)
-
-
-def overwrite_shown(kind: str, offset: int, text: bytes) -> None:
-    """Change what /proc shows of this process: part of its `environ`, or of its `cmdline`.
-
-    Nothing may use that memory any more: Python and its `os.environ` work on copies. What does not
-    fit is left away.
-    """
-    first, last = {"cmdline": (45, 46), "environ": (47, 48)}[kind]
-    with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-        stat = file.read()
-    fields = stat[stat.rindex(")") + 2 :].split()
-    start, end = int(fields[first]) + offset, int(fields[last])
-    ctypes.memmove(start, text, min(len(text), end - start))

@@ -1,8 +1,7 @@
 """What host and fork server tell each other (script host, both sides).
 
 They share a SOCK_SEQPACKET socket; a packet is one JSON object. The host orders processes by
-`{"order": n, "urgent": bool}`, with the descriptors of `ScriptEnds`; one that is urgent does not
-rehearse. The fork server says, once, `{"ready": [...]}`
+`{"order": n}`, with the descriptors of `ScriptEnds`. The fork server says, once, `{"ready": [...]}`
 with the names of the modules that it has imported beyond those of a fresh interpreter. Each order
 is answered by `{"order": n, "pid": p}` or by `{"order": n, "failed": text}`. It may say
 `{"refused": text}` at any time: it cannot fork safely, now or ever.

@@ -255,7 +255,7 @@ class Pool:
 
     def _order(self, server: ForkServer) -> bool:
         try:
-            server.order(urgent=bool(self._wishes))
+            server.order()
         except OSError as error:  # it is just ending, or has more orders than it can take
             LOG.warning("no process could be ordered: %s", error)
             return False

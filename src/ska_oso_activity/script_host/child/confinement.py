@@ -8,20 +8,15 @@ import pwd
 import resource
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from ska_oso_activity.script_host.child.shown import show
 from ska_oso_activity.script_host.environment import MARK
 from ska_oso_activity.script_host.limits import Limits
 from ska_oso_activity.script_host.linux import (
     die_with_parent,
     gain_no_privileges,
-    overwrite_shown,
-    set_name,
 )
-
-WAITING = "script, waiting"
-"""The name of a process that has none yet."""
 
 HARD_CPU_SECONDS = 2
 """How long a process may go on that handles or ignores the signal that its time is used up."""
@@ -40,7 +35,8 @@ def confine(order: Mapping[str, Any], host: int) -> None:
     limits = Limits.from_json(order.get("limits"))
     variables = order.get("variables")
     if variables is not None:  # those of an earlier release gave them to the interpreter alone
-        _show(order, variables)
+        name = f"script {order['procedure_id']}"
+        show(name, f"{name}: {order['script_path']}", variables.get(MARK, ""))
         _replace_variables(variables)
     try:
         _limit(limits)
@@ -49,22 +45,6 @@ def confine(order: Mapping[str, Any], host: int) -> None:
         gain_no_privileges()
     except (OSError, ValueError, KeyError) as error:
         raise Unconfined(f"the script's process cannot be confined: {error}") from error
-
-
-def _show(order: Mapping[str, Any], variables: Mapping[str, str]) -> None:
-    """Show in /proc whose process this is: the mark, by which it is found, and a title."""
-    procedure, script = order["procedure_id"], order["script_path"]
-    set_name(f"script {procedure}" if procedure else WAITING)
-    shown = Path("/proc/self/environ").read_bytes()
-    start = (b"\0" + shown).find(os.fsencode(f"\0{MARK}="))
-    if start >= 0:
-        end = shown.find(b"\0", start)
-        entry = os.fsencode(f"{MARK}={variables.get(MARK, '')}")
-        if len(entry) <= end - start:
-            overwrite_shown("environ", start, entry.ljust(end - start, b"\0"))
-    room = len(Path("/proc/self/cmdline").read_bytes())
-    title = os.fsencode(f"script {procedure}: {script}")[: room - 1]
-    overwrite_shown("cmdline", 0, title.ljust(room, b"\0"))
 
 
 def _replace_variables(variables: Mapping[str, str]) -> None:

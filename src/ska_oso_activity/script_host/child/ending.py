@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from ska_oso_activity.domain.strict_json import check
 from ska_oso_activity.script_host.outcome import (
     ERROR_LIMIT,
     RESULT_LIMIT,
@@ -37,13 +38,15 @@ class Ending:
 def returned(value: Any) -> Ending:
     """Main came back with `value`, which is kept if it is JSON of a reasonable size."""
     try:
-        size = len(json.dumps(value, allow_nan=False))
+        text = json.dumps(value, allow_nan=False)
+        if len(text) <= RESULT_LIMIT:
+            check(json.loads(text))
     except Exception as error:
         note = f"the value that main returned is not JSON, so it is not kept ({_describe(error)})"
         return Ending(Outcome.RETURNED, message=note)
-    if size > RESULT_LIMIT:
+    if len(text) > RESULT_LIMIT:
         note = (
-            f"the value that main returned is {size} bytes of JSON, so it is not kept: "
+            f"the value that main returned is {len(text)} bytes of JSON, so it is not kept: "
             f"{RESULT_LIMIT} at most are"
         )
         return Ending(Outcome.RETURNED, message=note)

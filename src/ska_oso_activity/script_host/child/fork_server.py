@@ -17,7 +17,13 @@ from ska_oso_activity.script_host import orders
 from ska_oso_activity.script_host.channels import ScriptEnds
 from ska_oso_activity.script_host.child.newborn import begin_life, open_pipes, own_pipes
 from ska_oso_activity.script_host.child.rehearsal import rehearse
-from ska_oso_activity.script_host.linux import die_with_parent, set_name
+from ska_oso_activity.script_host.child.shown import show
+from ska_oso_activity.script_host.environment import MARK
+from ska_oso_activity.script_host.linux import die_with_parent
+
+REHEARSALS = 20
+"""How often to run what each forked process will run: Python adapts its code to what it meets, and
+that is then done once for all of them."""
 
 _HOST_GONE = 3
 """Exit code of a process in between that has nobody to take an order from."""
@@ -40,13 +46,15 @@ def serve(fd: int, host: int) -> tuple[int, int, int]:
     # The first is a script's own to unblock, as in a fresh interpreter; by the second, a newborn
     # process is told that its parent has changed.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
-    set_name("fork server")
     orderer = socket.socket(fileno=fd)
     os.set_inheritable(fd, False)
     known = set(sys.modules)
     before = open_pipes()
     _preload()
     pipes = own_pipes(before)
+    for _ in range(REHEARSALS):
+        rehearse(host)
+    show("fork server", "fork server", os.environ[MARK])
     gc.disable()
     gc.collect()
     gc.freeze()  # so that collecting in a child does not copy what they all share
@@ -60,11 +68,9 @@ def serve(fd: int, host: int) -> tuple[int, int, int]:
             os._exit(1)
         between = os.fork()
         if between == 0:
-            ends, urgent = _take_order(orderer, server)
+            ends = _take_order(orderer, server)
             orderer.detach()  # it is closed with all that is not ours
             begin_life(host, ends, pipes)
-            if not urgent:
-                rehearse(host)
             return ends.control, ends.packets, host
         _, status = os.waitpid(between, 0)
         if status == _HOST_GONE << 8:
@@ -85,7 +91,7 @@ def _names(modules: set[str]) -> list[str]:
     return sorted({name.partition(".")[0] for name in modules})
 
 
-def _take_order(orderer: socket.socket, server: int) -> tuple[ScriptEnds, bool]:
+def _take_order(orderer: socket.socket, server: int) -> ScriptEnds:
     """Wait for one order, and fork: returns in the process that was ordered.
 
     The one in between ends at once, so that the host, which adopts orphans, becomes the parent. It
@@ -100,7 +106,7 @@ def _take_order(orderer: socket.socket, server: int) -> tuple[ScriptEnds, bool]:
     try:
         pid = os.fork()
         if pid == 0:
-            return ScriptEnds(*fds), bool(order.get("urgent"))
+            return ScriptEnds(*fds)
         answer: dict[str, object] = {"pid": pid}
     except OSError as error:
         answer = {"failed": str(error)}

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ska_oso_activity.script_host.channels import ScriptEnds
-from ska_oso_activity.script_host.child.confinement import WAITING
-from ska_oso_activity.script_host.linux import await_adoption, set_name
+from ska_oso_activity.script_host.child.shown import WAITING, show
+from ska_oso_activity.script_host.environment import MARK
+from ska_oso_activity.script_host.linux import await_adoption
 
 ADOPTION_SECONDS = 5.0
 """How long the process in between may take to end, which it does at once."""
@@ -66,7 +67,7 @@ def own_pipes(before: dict[int, str]) -> list[OwnPipe]:
 
 def begin_life(host: int, ends: ScriptEnds, pipes: list[OwnPipe]) -> None:
     """Become a child of the host with a session, descriptors and random numbers of our own."""
-    set_name(WAITING)
+    show(WAITING, WAITING, os.environ[MARK])
     os.setsid()
     os.dup2(ends.stdout, 1)
     os.dup2(ends.stderr, 2)

@@ -1,8 +1,8 @@
-"""Runs a script that does nothing, so that the one to come finds all it needs at hand.
+"""Runs a script that does nothing, so that those to come find all they need at hand.
 
-A forked process shares its memory with the fork server until it writes to it, and then has to wait
-for a copy of each page; running Python code writes to most of what it touches. While a process
-waits for its script there is time for that.
+Python adapts code to what it meets while it runs it, fills caches, and reserves memory. What the
+fork server has done is done for all processes that it forks: they start faster, and write to less
+of the memory that they share with it.
 """
 
 from __future__ import annotations
@@ -10,22 +10,24 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 from ska_oso_activity.script_host.child import rehearsed
 from ska_oso_activity.script_host.child.channel import Channel
 from ska_oso_activity.script_host.child.interrupts import Interrupts
+from ska_oso_activity.script_host.child.loading import module_name
 from ska_oso_activity.script_host.child.run import run_script
+from ska_oso_activity.script_host.child.shown import WAITING, show
+from ska_oso_activity.script_host.environment import MARK
 from ska_oso_activity.script_host.frames import GREETING, TOKEN_BYTES, packets
 
-SCRIPT = str(Path(rehearsed.__file__))
+SCRIPT = str(rehearsed.__file__)
+NAME = module_name(SCRIPT)
 
 
 def rehearse(host: int) -> None:
     """Run it as `run.main` runs a script, and leave no trace of it in the interpreter."""
     path, arguments, finders = sys.path[:], sys.argv, sys.meta_path[:]
-    modules = set(sys.modules)
     cwd = os.open(".", os.O_PATH | os.O_CLOEXEC)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -40,8 +42,8 @@ def rehearse(host: int) -> None:
         os.fchdir(cwd)
         os.close(cwd)
         sys.path[:], sys.argv, sys.meta_path[:] = path, arguments, finders
-        for name in set(sys.modules) - modules:
-            del sys.modules[name]
+        sys.modules.pop(NAME, None)
+        show(WAITING, WAITING, os.environ[MARK])
 
 
 def _messages() -> list[dict[str, Any]]:
