@@ -339,6 +339,15 @@ class ActivityFollower:
             ):
                 self._abort_script_is(activity, event)
                 return
+        if activity.abort is not None and activity.abort["procedure_id"] is None:
+            try:
+                self._executors.get(activity.executor or "").get(activity.procedure_id or 0)
+            except UnknownActivity:
+                pass
+            else:
+                # It may not have been asked for one yet; whether one follows is its to say.
+                self._run.resume_stop(activity)
+                return
         self._abort_lost(activity)
 
     def _abort_lost(self, activity: Activity) -> None:

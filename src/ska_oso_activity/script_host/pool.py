@@ -34,7 +34,7 @@ REFILL_SECONDS = 0.01
 PATIENCE_SECONDS = 0.5
 """How long a script waits for a forked process before it gets a fresh interpreter."""
 
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 3.0
 """How long the fork server may take for an order; after that it is killed."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0

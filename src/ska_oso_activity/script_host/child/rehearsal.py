@@ -17,8 +17,6 @@ from ska_oso_activity.script_host.child.channel import Channel
 from ska_oso_activity.script_host.child.interrupts import Interrupts
 from ska_oso_activity.script_host.child.loading import module_name
 from ska_oso_activity.script_host.child.run import run_script
-from ska_oso_activity.script_host.child.shown import WAITING, show
-from ska_oso_activity.script_host.environment import MARK
 from ska_oso_activity.script_host.frames import GREETING, TOKEN_BYTES, packets
 
 SCRIPT = str(rehearsed.__file__)
@@ -43,7 +41,6 @@ def rehearse(host: int) -> None:
         os.close(cwd)
         sys.path[:], sys.argv, sys.meta_path[:] = path, arguments, finders
         sys.modules.pop(NAME, None)
-        show(WAITING, WAITING, os.environ[MARK])
 
 
 def _messages() -> list[dict[str, Any]]:
