@@ -37,6 +37,9 @@ PATIENCE_SECONDS = 0.5
 ANSWER_SECONDS = 3.0
 """How long the fork server may take for an order; after that it is killed."""
 
+READY_SECONDS = 30.0
+"""How long it may take to start."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
 """Seconds between the end of a fork server, or of a process that died waiting, and the next."""
 
@@ -157,6 +160,7 @@ class Pool:
     def on_ready(self) -> None:
         """It takes orders."""
         LOG.info("the fork server is ready")
+        self._note_answer()
         self._family.collect_strangers()  # of the last one
         self._refill_soon()
 
@@ -211,6 +215,7 @@ class Pool:
             self._server = ForkServer(
                 self._loop, self._family, self, self._environment, self._umask
             )
+            self._answer_timer = self._loop.call_later(READY_SECONDS, self._too_late)
         except OSError as error:
             pause = self._pause()
             self._failures += 1
@@ -272,9 +277,9 @@ class Pool:
 
     def _too_late(self) -> None:
         self._answer_timer = None
-        if self._server and self._server.ordered:
+        if self._server:
             self._server.close()
-            self.on_gone(f"killed: it has not answered for {ANSWER_SECONDS:g} s")
+            self.on_gone("killed: it has not answered for long")
 
     # --- Wishes
 

@@ -112,6 +112,12 @@ class House:
         """Pid of the fork server; None if there is none that takes orders."""
         return next((pid for pid in self.helpers() if name_of(pid) == "fork server"), None)
 
+    def wait_fork_server(self, number=1):
+        """Wait until the nth fork server takes orders."""
+        log = self.directory / "host.log"
+        ready = "the fork server is ready"
+        wait_until(lambda: log.read_text().count(ready) >= number, "the fork server")
+
     def wait_warm(self, count=4):
         """Wait until so many processes wait for scripts."""
         wait_until(lambda: len(self.waiting()) == count, f"{count} waiting processes")

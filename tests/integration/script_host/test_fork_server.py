@@ -1,4 +1,4 @@
-"""The fork server and the processes that wait: quick, alike, apart, and nothing without a stand-in."""
+"""The fork server and the processes that wait: alike, apart, and never without a stand-in."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ FACTS = """
             threads=[thread.name, thread.ident == threading.get_ident(), threading.active_count()],
             native=[thread.native_id == os.getpid(), len(os.listdir("/proc/self/task"))],
             processes=[multiprocessing.current_process().name, multiprocessing.parent_process()],
-            dispositions={n.name: str(signal.getsignal(n)).split(" at ")[0] for n in signal.Signals},
+            dispositions={n.name: repr(signal.getsignal(n))[:30] for n in signal.Signals},
             mask=len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
             collector=[gc.isenabled(), gc.get_threshold()],
             crashes=faulthandler.is_enabled(),
             logging=[logging.getLogger().level, str(logging.getLogger().handlers)],
             loop=str(type(asyncio.new_event_loop())),
-            filters=str(warnings.filters),
+            filters=[f for f in map(str, warnings.filters) if "numpy" not in f],
             umask=os.umask(0),
             ids=[os.getuid(), os.getgid(), os.getgroups(), os.nice(0)],
             leads=os.getsid(0) == os.getpgid(0) == os.getpid(),
@@ -282,9 +282,7 @@ def test_processes_that_wait_share_no_channels(warm_house):
     channels = {}
     for pid in warm_house.helpers():
         links = [
-            os.readlink(f"/proc/{pid}/fd/{fd}")
-            for fd in os.listdir(f"/proc/{pid}/fd")
-            if int(fd) > 2 or pid in warm_house.waiting()
+            what for fd, what in descriptors(pid).items() if fd > 2 or pid in warm_house.waiting()
         ]
         channels[pid] = {link for link in links if link != "/dev/null"}
 
@@ -299,13 +297,13 @@ def test_the_mark_and_the_title_are_those_of_the_script(warm_house, write_script
         """
         import os, subprocess, sys
         def main():
-            environ = open("/proc/self/environ").read()
             child = os.fork()
             if child == 0:
-                print([v for v in open("/proc/self/environ").read().split(chr(0)) if "PROCEDURE" in v][0])
+                environ = open("/proc/self/environ").read()
+                print(*[each for each in environ.split(chr(0)) if "PROCEDURE" in each])
                 os._exit(0)
             os.waitpid(child, 0)
-            subprocess.run("tr '\\\\0' '\\\\n' </proc/self/environ | grep PROCEDURE", shell=True)
+            subprocess.run("cat /proc/self/environ | grep -ao 'SKA_OSO_[^=]*=[^:]*:[0-9]*'", shell=True)
             return open("/proc/self/cmdline").read().strip(chr(0))
         """
     )
@@ -349,7 +347,7 @@ TALKS = """
 @pytest.mark.parametrize("warm", [4, 0])
 def test_scripts_talk_to_devices_one_after_the_other(make_house, write_script, device, warm):
     house = make_house(warm=warm)
-    wait_until(house.fork_server, "the fork server")
+    house.wait_fork_server()
     house.wait_warm(warm)
     path = write_script(TALKS)
 
@@ -373,7 +371,7 @@ def test_scripts_talk_to_devices_eight_at_a_time(warm_house, write_script, devic
 
 def test_where_none_waits_a_process_is_forked_on_demand(make_house, write_script):
     house = make_house(warm=0)
-    wait_until(house.fork_server, "the fork server")
+    house.wait_fork_server()
     path = write_script(FORKED)
 
     ids = [house.launch(path) for _ in range(6)]
@@ -407,8 +405,10 @@ def test_a_process_that_dies_while_it_waits_is_replaced(warm_house):
 def test_a_dead_process_is_not_given_to_a_script(warm_house, write_script):
     path = write_script("def main(): return 'ran'")
 
-    for pid in warm_house.waiting():
+    victims = warm_house.waiting()
+    for pid in victims:
         os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, victims)), "their death")
     end = warm_house.run(path)
 
     assert (end.state, end.result) == ("COMPLETE", "ran")
@@ -514,7 +514,7 @@ def test_scripts_that_die_and_are_born_at_once_do_not_harm_each_other(make_house
 
 def test_a_fork_server_that_hangs_is_stood_in_for_and_replaced(make_house, write_script):
     house = make_house(warm=0)
-    wait_until(house.fork_server, "the fork server")
+    house.wait_fork_server()
     first = house.fork_server()
     path = write_script(FORKED)
 
@@ -531,7 +531,7 @@ def test_a_fork_server_that_hangs_is_stood_in_for_and_replaced(make_house, write
 
 def test_a_stop_that_comes_while_a_process_is_being_made_stops(make_house, write_script):
     house = make_house(warm=0)
-    wait_until(house.fork_server, "the fork server")
+    house.wait_fork_server()
     for pid in house.helpers():
         os.kill(pid, signal.SIGSTOP)
 
@@ -561,7 +561,7 @@ def test_a_killed_host_takes_all_that_waits_along(make_house):
 
 def test_host_and_fork_server_killed_together_leave_nothing(make_house):
     house = make_house(warm=8)
-    wait_until(house.fork_server, "the fork server")
+    house.wait_fork_server()
     house.client.close()
     pids = house.helpers()
 
@@ -613,6 +613,11 @@ def test_waiting_costs_little_memory_and_no_time(make_house):
     assert sum(own) / len(own) < 3 * 1024
 
 
+def descriptors(pid):
+    """What is behind a process's descriptors."""
+    return {int(each.name): str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+
+
 def ticks(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
@@ -627,8 +632,8 @@ def memory(pid):
 def test_the_fork_server_is_as_it_must_be(warm_house):
     pid = warm_house.fork_server()
 
-    assert len(os.listdir(f"/proc/{pid}/task")) == 1
-    opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
+    opened = list(descriptors(pid).values())
     sockets = [what for what in opened if what.startswith("socket:")]
     assert len(sockets) == 1, "its orders come on it"
     assert json.dumps(opened).count("pipe:") == 4, "those of libomniORB"

@@ -14,6 +14,7 @@ from ska_oso_activity.cli.stack.database import (
     reserved_port,
 )
 from ska_oso_activity.cli.stack.description import Device, Places, Telescope, our_devices
+from ska_oso_activity.cli.stack.farewell import stop_scripts
 from ska_oso_activity.cli.stack.lifeline import Lifeline
 from ska_oso_activity.cli.stack.program import Program
 from ska_oso_activity.cli.stack.state_directory import StateDirectory
@@ -77,6 +78,9 @@ def run(stack: Stack, *, say: Callable[[str], None], ready: Callable[[Ready], No
         ready(Ready(f"{host}:{port}", activity, executor))
         supervisor.supervise()
         say("stopping")
+        stop_scripts(
+            f"{host}:{port}", activity, executor, say=say, wait_until=supervisor.wait_until
+        )
 
 
 def _start_database(stack: Stack, supervisor: Supervisor, running: ExitStack) -> tuple[str, int]:

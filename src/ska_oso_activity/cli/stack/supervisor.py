@@ -99,6 +99,10 @@ class Supervisor:
                 if service.restart_at is not None and service.restart_at <= time.monotonic():
                     self._restart(service)
 
+    def wait_until(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Wait while programs end; false after `seconds`, or at a second signal."""
+        return self._gone_within(seconds, done)
+
     def stop(self, service: Service) -> None:
         """End a program: ask, then kill. A second signal to the launcher leaves out the asking."""
         service.restart_at = None
@@ -137,7 +141,7 @@ class Supervisor:
                 return True
             if time.monotonic() > deadline or (self._stop_signals > 1 and not patient):
                 return False
-            self._wait(min(deadline - time.monotonic(), 0.5))
+            self._wait(min(deadline - time.monotonic(), CHECK_INTERVAL))
 
     def _wait(self, seconds: float | None) -> None:
         if self._signals.wait(seconds) & STOP_SIGNALS:

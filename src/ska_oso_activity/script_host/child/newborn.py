@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +95,7 @@ def _renew_secrets() -> None:
     random = sys.modules.get("numpy.random")
     if random is not None:
         random.seed()
+    threading.main_thread()._set_native_id()  # type: ignore[attr-defined] # the first one's is there
     processes: Any = sys.modules.get("multiprocessing.process")
     if processes is not None:
         processes.current_process().authkey = os.urandom(32)
