@@ -92,6 +92,24 @@ def test_a_signal_stops_all_scripts_too(up, site, left, number):
     assert left() == []
 
 
+def test_scripts_clean_up_when_the_stack_is_stopped_and_the_history_says_so(up, site, tmp_path):
+    cleaned = tmp_path / "cleaned"
+    polite = (
+        f"    try:\n        time.sleep(1000)\n    finally:\n        open({str(cleaned)!r}, 'w')\n"
+    )
+    text = SLEEPER.replace("    time.sleep(1000)\n", polite)
+    (site.scripts / "sleeper.py").write_text(text)
+    stack = up("--state-dir", "state", *options_of(site))
+    start_sleeping(stack, site)
+    assert stack.end() == 0
+
+    again = up("--state-dir", "state", *options_of(site))
+    listed = again.run("list", "--json").stdout
+    assert cleaned.exists()
+    assert '"STOPPED"' in listed
+    assert "EXECUTOR_LOST" not in listed
+
+
 def test_killed_outright_it_takes_all_with_it(up, site, left):
     stack = up(*options_of(site))
     start_sleeping(stack, site)
