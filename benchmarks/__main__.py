@@ -111,6 +111,7 @@ def measure_crowds(report: Report, stack: Stack, client: Client, sbd_id: str, co
         *(
             Value(f"CPU, {role}", 1000 * (cpu[role] - used) / count, "ms / activity")
             for role, used in cpu_before.items()
+            if role in cpu
         ),
     ]
 

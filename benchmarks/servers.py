@@ -18,6 +18,8 @@ ROLES = {
     "ska_oso_activity.cli": "launcher",
 }
 """What the command lines of our processes hold, and what we call the processes."""
+WAITING = "fork server and warm children"
+"""All other processes that are there while no script runs."""
 SCRIPTS = "scripts, with what they started"
 MIB = 1024 * 1024
 Holdings = dict[str, dict[str, float]]
@@ -33,9 +35,11 @@ def in_order(found: dict[str, T]) -> dict[str, T]:
 def settle(stack: Stack) -> None:
     """Wait until no script is left, and what follows the last one's end is done."""
     deadline = time.monotonic() + PATIENCE
-    while len(stack.family()) > len(ROLES) and time.monotonic() < deadline:
+    seen, since = stack.family(), time.monotonic()
+    while time.monotonic() - since < 1.0 and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(1.0)
+        if stack.family() != seen:
+            seen, since = stack.family(), time.monotonic()
 
 
 def holdings(stack: Stack) -> Holdings:
@@ -44,12 +48,14 @@ def holdings(stack: Stack) -> Holdings:
     for pid in stack.family():
         with suppress(OSError):
             resident_pages = int(_proc(pid, "statm").split()[1])
-            found[_role(pid)] = {
+            held = {
                 "descriptors": _entries(pid, "fd"),
                 "threads": _entries(pid, "task"),
                 "children": len(_children(pid)),
                 "RSS, MiB": round(resident_pages * os.sysconf("SC_PAGE_SIZE") / MIB, 1),
             }
+            others = found.get(_role(pid), dict.fromkeys(held, 0))
+            found[_role(pid)] = {key: others[key] + value for key, value in held.items()}
     return in_order(found)
 
 
@@ -77,7 +83,8 @@ def cpu_seconds(stack: Stack) -> dict[str, float]:
     used = {}
     for pid in stack.family():
         role = _role(pid)
-        used[role] = time.clock_gettime(_cpu_clock(pid))
+        with suppress(OSError):
+            used[role] = used.get(role, 0.0) + time.clock_gettime(_cpu_clock(pid))
         if role == "script host":
             ticks = _proc(pid, "stat").rpartition(")")[2].split()[13:15]
             used[SCRIPTS] = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
@@ -89,7 +96,8 @@ def idle_cpu(stack: Stack, seconds: float) -> dict[str, float]:
     before = cpu_seconds(stack)
     time.sleep(seconds)
     after = cpu_seconds(stack)
-    return {role: 100 * (after[role] - before[role]) / seconds for role in ROLES.values()}
+    roles = [role for role in (*ROLES.values(), WAITING) if role in after and role in before]
+    return {role: 100 * (after[role] - before[role]) / seconds for role in roles}
 
 
 def _cpu_clock(pid: int) -> int:
@@ -102,7 +110,7 @@ def _cpu_clock(pid: int) -> int:
 
 def _role(pid: int) -> str:
     words = _proc(pid, "cmdline").replace("\0", " ")
-    return next((role for part, role in ROLES.items() if part in words), f"script {pid}")
+    return next((role for part, role in ROLES.items() if part in words), WAITING)
 
 
 def _children(pid: int) -> list[str]:

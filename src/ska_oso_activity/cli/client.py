@@ -68,6 +68,10 @@ class ActivityDevice:
         """The executor of an activity, from the name in its summary."""
         return ScriptExecution(name, self._tango_host)
 
+    def executors(self) -> list[str]:
+        """The executors that it may use."""
+        return self.device.property("ScriptExecutionDevices")
+
     def submit(self, command: str, argument: Mapping[str, Any] | str) -> str:
         """Send a long-running command; returns its command id.
 

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 import queue
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ska_oso_activity.cli.client import AWAY_LIMIT, CHECK_INTERVAL, ActivityDevice
-from ska_oso_activity.cli.errors import DeviceAway
+from ska_oso_activity.cli.errors import CliError, DeviceAway
 from ska_oso_activity.cli.event_sequence import EventSequence
-from ska_oso_activity.cli.follow_script import Channel, ScriptFollower
+from ska_oso_activity.cli.follow_script import MESSAGE, PROGRESS, Channel, ScriptFollower
 from ska_oso_activity.cli.happenings import (
     Finished,
     Happening,
     Noted,
+    OutputWritten,
     Progressed,
     StateChanged,
     change_from_event,
     changes_from_summary,
+    event_from_summary,
 )
 from ska_oso_activity.cli.tango_device import Subscription
 from ska_oso_activity.domain.activity import TERMINAL, ActivityState
 
+HOLD = 0.2
+"""Seconds for which what a script said may wait for a change of state that was before it."""
+_BEFORE_RUNNING = {ActivityState.REQUESTED, ActivityState.PREPARING, ActivityState.READY}
+_Changes = list[StateChanged]
 EVENT, ACTIVITIES = "activityEvent", "activities"
 
 
@@ -35,16 +43,22 @@ class Follower:
     that are of interest, and iterate. Without any, it tells states and progress of all, for ever.
     """
 
-    def __init__(self, device: ActivityDevice) -> None:
+    def __init__(self, device: ActivityDevice, *, executors: Iterable[str] = ()) -> None:
+        """`executors`: those that may run what will be followed; nothing said is missed then."""
         self._device = device
         self._queue: queue.Queue[tuple[str, str, Any]] = queue.Queue()
-        last = self._device.device.read(EVENT)
-        self._sequence = EventSequence(device.events_since, json.loads(last) if last else None)
+        text = self._device.device.read(EVENT)
+        last = json.loads(text) if text else None
+        self._begin = int(last["seq"]) if last else 0
+        self._sequence = EventSequence(device.events_since, last)
         self._followed: dict[int, _Followed] = {}
         self._away_since: float | None = None
         self._channels: dict[str, Channel] = {}
         self._percent: dict[int, float] = {}
         self._subscriptions = [self._subscribe(EVENT)]
+        for executor in executors:
+            with suppress(CliError):  # one that is away is tried again when it runs something
+                self.channel(executor)
 
     def __enter__(self) -> Follower:
         return self
@@ -63,7 +77,7 @@ class Follower:
             until_ready: READY is as far as it goes.
         """
         summary = self._device.activity(key)
-        followed = _Followed(self._device, summary, self._channel, until_ready=until_ready)
+        followed = _Followed(self, summary, until_ready=until_ready)
         self._followed[summary["activity_id"]] = followed
         return int(summary["activity_id"])
 
@@ -75,26 +89,77 @@ class Follower:
         """
         if not self._followed:
             self._subscriptions.append(self._subscribe(ACTIVITIES))
+        while self._followed and not self._queue.empty():
+            yield from self._heard(*self._queue.get())
         for followed in self._followed.values():
             yield from followed.look()
         next_check = time.monotonic() + CHECK_INTERVAL
         while not self._followed or not all(f.finished for f in self._followed.values()):
+            wake_at = min([next_check, *(f.held_until for f in self._followed.values())])
             try:
-                heard = self._queue.get(timeout=max(0.0, next_check - time.monotonic()))
+                heard = self._queue.get(timeout=max(0.0, wake_at - time.monotonic()))
             except queue.Empty:
-                yield from self._check()
-                next_check = time.monotonic() + CHECK_INTERVAL
+                if time.monotonic() >= next_check:
+                    yield from self._check()
+                    next_check = time.monotonic() + CHECK_INTERVAL
             else:
                 with suppress(DeviceAway):  # the next check tells whether it stays away
                     yield from self._heard(*heard)
+            for followed in self._followed.values():
+                yield from followed.overdue()
+
+    # What a followed activity needs.
+
+    def summary(self, activity_id: int) -> Mapping[str, Any]:
+        """All about an activity."""
+        return self._device.activity(activity_id)
+
+    def recorded(self, changes: Sequence[StateChanged], summary: Mapping[str, Any]) -> _Changes:
+        """The same changes of one activity, as the device's own events tell of them."""
+        events: dict[tuple[str, str], dict[str, Any]] = {}
+        for since in (self._begin, 0):
+            for event in _all_events(self._device, since):
+                if event["activity_id"] == summary["activity_id"]:
+                    events[event["state"], event["time"]] = event
+            if all((change.state.name, change.time) in events for change in changes):
+                break
+        return [
+            change_from_event(
+                events.get((change.state.name, change.time)) or event_from_summary(summary, change)
+            )
+            for change in changes
+        ]
+
+    def settle(self, followed: _Followed, summary: Mapping[str, Any]) -> Iterator[Happening]:
+        """What the executor said before the end, and is still on its way."""
+        others = []
+        deadline = time.monotonic() + HOLD
+        while not (self._queue.empty() and followed.up_to_date(summary)):
+            try:
+                heard = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+            if heard[1] in (MESSAGE, PROGRESS):
+                if heard[2]:
+                    yield from followed.said(heard[0], heard[1], json.loads(heard[2]))
+            if heard[1] in (EVENT, ACTIVITIES) or len(self._followed) > 1:
+                others.append(heard)
+        for heard in others:
+            self._queue.put(heard)
 
     def _subscribe(self, attribute: str) -> Subscription:
         return self._device.device.subscribe(
             attribute, lambda value: self._queue.put((self._device.device.name, attribute, value))
         )
 
-    def _channel(self, executor: str) -> Channel:
+    @property
+    def listening(self) -> bool:
+        """Whether executors are listened to already."""
+        return bool(self._channels)
+
+    def channel(self, executor: str) -> Channel:
         """The executor, listened to once for all of its activities."""
+        executor = executor.lower()
         if executor not in self._channels:
             self._channels[executor] = Channel(
                 self._device.executor(executor),
@@ -155,20 +220,19 @@ class Follower:
 class _Followed:
     """One activity that is followed to its end."""
 
-    def __init__(
-        self,
-        device: ActivityDevice,
-        summary: Any,
-        channel: Callable[[str], Channel],
-        *,
-        until_ready: bool,
-    ) -> None:
+    def __init__(self, follower: Follower, summary: Any, *, until_ready: bool) -> None:
         self.activity_id = int(summary["activity_id"])
         self.finished = False
-        self._device = device
+        self.held_until = math.inf
+        self._follower = follower
         self._last = TERMINAL | {ActivityState.READY} if until_ready else TERMINAL
         self._seen: set[tuple[ActivityState, str]] = set()
-        self._script = ScriptFollower(self.activity_id, channel)
+        self._state = ActivityState.NONE
+        self._script = ScriptFollower(
+            self.activity_id, follower.channel, listening=follower.listening
+        )
+        # What the script said perhaps after a change of state that is still on its way.
+        self._held: list[Happening] = []
 
     def changed(self, change: StateChanged) -> Iterator[Happening]:
         """A change of state was told; those that are known already are passed over."""
@@ -180,38 +244,109 @@ class _Followed:
             return
         yield from self._tell(change)
         event = change.event or {}
-        yield from self._script.runs_in(event.get("executor"), event.get("procedure_id"))
+        yield from self._hold(
+            self._script.runs_in(event.get("executor"), event.get("procedure_id"))
+        )
 
     def heard(self, executor: str, attribute: str, told: Mapping[str, Any]) -> Iterator[Happening]:
         """An executor said something."""
         if not self.finished:
-            yield from self._script.heard(executor, attribute, told)
+            yield from self._hold(self._script.heard(executor, attribute, told))
+
+    def said(self, executor: str, attribute: str, told: Mapping[str, Any]) -> Iterator[Happening]:
+        """The same, at the end."""
+        yield from self._script.heard(executor, attribute, told)
+
+    def up_to_date(self, summary: Mapping[str, Any]) -> bool:
+        """Whether the script's last words were told."""
+        return self._script.up_to_date(summary)
+
+    def overdue(self) -> Iterator[Happening]:
+        """What was held back for as long as we do."""
+        if time.monotonic() >= self.held_until:
+            yield from self._release()
 
     def look(self) -> Iterator[Happening]:
         """Ask the device, and tell what is new."""
         if self.finished:
             return
-        summary = self._device.activity(self.activity_id)
-        for change in changes_from_summary(summary):
-            if change.state in self._last and (change.state, change.time) not in self._seen:
+        summary = self._follower.summary(self.activity_id)
+        for change in self._news(summary):
+            if change.state in self._last:
                 yield from self._finish(change)
                 return
             yield from self._tell(change)
-        yield from self._script.runs_in(summary.get("executor"), summary.get("procedure_id"))
-        yield from self._script.look(summary)
+        yield from self._hold(
+            self._script.runs_in(summary.get("executor"), summary.get("procedure_id"))
+        )
+        yield from self._hold(self._script.look(summary))
+
+    def _news(self, summary: Mapping[str, Any]) -> _Changes:
+        """The changes of state that were not told yet, in the device's own words."""
+        new = [c for c in changes_from_summary(summary) if (c.state, c.time) not in self._seen]
+        return self._follower.recorded(new, summary) if new else []
 
     def _finish(self, change: StateChanged) -> Iterator[Happening]:
-        summary = self._device.activity(self.activity_id)
+        summary = self._follower.summary(self.activity_id)
         self.finished = True
-        for earlier in changes_from_summary(summary):
+        script = self._script.runs_in(summary.get("executor"), summary.get("procedure_id"))
+        self._held += script
+        for earlier in self._news(summary):
             if earlier.state not in self._last:
                 yield from self._tell(earlier)
-        yield from self._script.runs_in(summary.get("executor"), summary.get("procedure_id"))
+        yield from self._release()
+        yield from self._follower.settle(self, summary)
         yield from self._script.rest(summary)
         yield from self._tell(change)
         yield Finished(self.activity_id, summary)
 
+    def _hold(self, happenings: Iterator[Happening]) -> Iterator[Happening]:
+        """Tell what the script said, but not before the change to RUNNING that preceded it."""
+        for happening in happenings:
+            if self._state in _BEFORE_RUNNING:
+                self._held.append(happening)
+                self.held_until = min(self.held_until, time.monotonic() + HOLD)
+            else:
+                yield happening
+
+    def _release(self) -> Iterator[Happening]:
+        held, self._held, self.held_until = self._held, [], math.inf
+        yield from held
+
     def _tell(self, change: StateChanged) -> Iterator[Happening]:
-        if (change.state, change.time) not in self._seen:
-            self._seen.add((change.state, change.time))
-            yield change
+        if (change.state, change.time) in self._seen:
+            return
+        self._seen.add((change.state, change.time))
+        self._state = change.state
+        later: list[Happening] = []
+        for held in self._held:
+            before, after = _split(held, change.time)
+            if before is not None:
+                yield before
+            if after is not None:
+                later.append(after)
+        self._held = later
+        yield change
+        if change.state not in _BEFORE_RUNNING:
+            yield from self._release()
+
+
+def _split(happening: Happening, moment: str) -> tuple[Happening | None, Happening | None]:
+    """What was said before a moment, and what since then or nobody knows when."""
+    if not isinstance(happening, OutputWritten):
+        return None, happening
+    count = sum(line["time"] < moment for line in happening.lines)
+    if count == 0:
+        return None, happening
+    if count == len(happening.lines):
+        return happening, None
+    before = replace(happening, lines=happening.lines[:count])
+    return before, replace(happening, lines=happening.lines[count:], lost=0)
+
+
+def _all_events(device: ActivityDevice, since: int) -> Iterator[dict[str, Any]]:
+    while events := device.events_since(since):
+        yield from events
+        if int(events[-1]["seq"]) <= since:
+            return
+        since = int(events[-1]["seq"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -48,7 +49,10 @@ class Channel:
 class ScriptFollower:
     """Tells what one activity's script says, once it is known which executor runs it."""
 
-    def __init__(self, activity_id: int, open_channel: Callable[[str], Channel]) -> None:
+    def __init__(
+        self, activity_id: int, open_channel: Callable[[str], Channel], *, listening: bool
+    ) -> None:
+        """`listening`: executors were listened to before the script began."""
         self._activity_id = activity_id
         self._open_channel = open_channel
         self._channel: Channel | None = None
@@ -56,7 +60,9 @@ class ScriptFollower:
         self._offset = 0
         self._percent = 0.0
         self._message = ""
-        self._heard_at = 0.0
+        self._heard_at = time.monotonic() if listening else 0.0
+        # Told by executors before it was known which of them runs the script.
+        self._early: deque[tuple[str, str, Mapping[str, Any]]] = deque(maxlen=10_000)
 
     def runs_in(self, executor: str | None, procedure_id: int | None) -> Iterator[Happening]:
         """It is known where the script runs: listen there, and fetch what was missed.
@@ -71,10 +77,16 @@ class ScriptFollower:
             return
         self._procedure_id = procedure_id
         yield from self._fetch()
+        while self._early:
+            yield from self.heard(*self._early.popleft())
 
     def heard(self, executor: str, attribute: str, told: Mapping[str, Any]) -> Iterator[Happening]:
         """An executor said something, perhaps about another script."""
-        if self._channel is None or self._channel.executor.device.name != executor:
+        if self._channel is None:
+            if attribute != OUTPUT:  # its lines can be fetched at any time
+                self._early.append((executor, attribute, told))
+            return
+        if self._channel.executor.device.name != executor:
             return
         if told.get("procedure_id") != self._procedure_id:
             return
@@ -89,10 +101,17 @@ class ScriptFollower:
 
     def look(self, summary: Mapping[str, Any]) -> Iterator[Happening]:
         """Tell what events should have told."""
-        news = [*self._fetch(), *self._said(summary)]
-        if news and self._channel and time.monotonic() - self._heard_at > CHECK_INTERVAL:
-            self._channel.renew()
+        news = list(self._fetch())
+        if time.monotonic() - self._heard_at > CHECK_INTERVAL:
+            # Sooner, events that are on their way would be told after what came later.
+            news += self._said(summary)
+            if news and self._channel:
+                self._channel.renew()
         yield from news
+
+    def up_to_date(self, summary: Mapping[str, Any]) -> bool:
+        """Whether the last that the script said, as its record has it, was told."""
+        return self._channel is None or (summary.get("message") or "") in ("", self._message)
 
     def rest(self, summary: Mapping[str, Any]) -> Iterator[Happening]:
         """The last lines, from the executor or, if it is away, the activity's own record."""

@@ -78,6 +78,32 @@ def change_from_event(event: Mapping[str, Any]) -> StateChanged:
     )
 
 
+def event_from_summary(summary: Mapping[str, Any], change: StateChanged) -> dict[str, Any]:
+    """An `activityEvent` that the device no longer keeps, as far as the summary tells it."""
+    kept = (
+        "command_id",
+        "sbd_id",
+        "sbd_version",
+        "activity_name",
+        "subarray_id",
+        "sbi_id",
+        "executor",
+        "procedure_id",
+    )
+    last = change.time == summary["activity_states"][-1][1]
+    return {
+        "epoch": None,
+        "seq": None,
+        "time": change.time,
+        "activity_id": change.activity_id,
+        "state": change.state.name,
+        "previous_state": change.previous_state.name,
+        **{key: summary.get(key) for key in kept},
+        "reason": summary.get("reason") if last else None,
+        "message": (summary.get("error") or summary.get("message") or "") if last else "",
+    }
+
+
 def changes_from_summary(summary: Mapping[str, Any]) -> list[StateChanged]:
     """The state changes that an activity's summary lists."""
     states = [(ActivityState[name], time) for name, time in summary["activity_states"]]

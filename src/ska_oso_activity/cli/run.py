@@ -109,7 +109,7 @@ def _run_to_end(
     activity_id: int | None = None
     try:
         # Follow first, send then: no event can be missed.
-        with Follower(client) as follower:
+        with Follower(client, executors=client.executors()) as follower:
             activity_id = follower.follow(submit(), until_ready=until_ready)
             with view_for(out, lambda number: f"[{number}]", as_json=as_json) as view:
                 for happening in follower:

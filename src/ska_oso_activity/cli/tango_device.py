@@ -54,6 +54,15 @@ class Device:
             reading: Any = self._proxy.read_attribute(attribute)
         return reading.value
 
+    def property(self, name: str) -> list[str]:
+        """The values of a property, from the Tango database.
+
+        Raises:
+            Refused, DeviceAway: as in `call`.
+        """
+        with errors_of(self._where):
+            return [str(value) for value in self._proxy.get_property(name)[name]]
+
     def subscribe(self, attribute: str, deliver: Callable[[Any], None]) -> Subscription:
         """Have the values of an attribute delivered, the one of now first; from a Tango thread.
 

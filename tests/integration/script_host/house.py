@@ -94,6 +94,9 @@ class House:
     def texts(self, procedure_id):
         return [line["text"] for line in self.lines(procedure_id)]
 
+    def output_files(self, procedure_id):
+        return list((self.directory / "output" / str(procedure_id)).iterdir())
+
     # --- Processes
 
     def marked(self):

@@ -303,7 +303,8 @@ def test_the_mark_and_the_title_are_those_of_the_script(warm_house, write_script
                 print(*[each for each in environ.split(chr(0)) if "PROCEDURE" in each])
                 os._exit(0)
             os.waitpid(child, 0)
-            subprocess.run("cat /proc/self/environ | grep -ao 'SKA_OSO_[^=]*=[^:]*:[0-9]*'", shell=True)
+            find = "grep -ao 'SKA_OSO_[^=]*=[^:]*:[0-9]*'"
+            subprocess.run(f"cat /proc/self/environ | {find}", shell=True)
             return open("/proc/self/cmdline").read().strip(chr(0))
         """
     )
@@ -525,7 +526,8 @@ def test_a_fork_server_that_hangs_is_stood_in_for_and_replaced(make_house, write
 
     assert (end.state, end.result) == ("COMPLETE", False)
     assert time.monotonic() - began < 2.0
-    wait_until(lambda: house.fork_server() not in (None, first), "the next fork server")
+    house.wait_fork_server(2)
+    assert not is_alive(first)
     assert house.run(path).result is True
 
 
