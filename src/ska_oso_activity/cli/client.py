@@ -6,8 +6,8 @@ import json
 import os
 import queue
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,8 @@ class Output:
 
     lines: list[dict[str, Any]]
     next_offset: int
+    dropped: int = 0
+    """Lines of the beginning that the executor no longer keeps."""
 
 
 class ScriptExecution:
@@ -54,7 +56,17 @@ class ScriptExecution:
         """Lines of a script's output from line `offset` (from 0) on."""
         asked = {"procedure_id": procedure_id, "offset": offset, "limit": limit}
         answer = json.loads(self.device.call("GetOutput", strict_json.dumps(asked)))
-        return Output(answer["lines"], answer["next_offset"])
+        return Output(answer["lines"], answer["next_offset"], answer.get("dropped") or 0)
+
+    def process(self, procedure_id: int) -> Summary:
+        """A procedure, whole."""
+        summary: Summary = json.loads(self.device.call("GetProcess", procedure_id))
+        return summary
+
+    def running_since(self, procedure_id: int) -> str | None:
+        """When a procedure's main began, if it has."""
+        states = dict(self.process(procedure_id).get("procedure_states") or ())
+        return states.get("RUNNING")
 
 
 class ActivityDevice:
@@ -94,8 +106,16 @@ class ActivityDevice:
                 time.sleep(CHECK_INTERVAL)
         return self.submit(command, argument)
 
-    def complete(self, command: str, argument: Mapping[str, Any] | str) -> LrcResult:
+    def complete(
+        self,
+        command: str,
+        argument: Mapping[str, Any] | str,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> LrcResult:
         """Send a long-running command and wait for its result, however long it takes.
+
+        Args:
+            waiting: called once it is accepted, and every second from then on.
 
         Raises:
             Refused: it was not accepted.
@@ -105,7 +125,9 @@ class ActivityDevice:
         # Before sending: the result may overtake the reply.
         subscription = self.device.subscribe("longRunningCommandResult", results.put)
         try:
-            return self._wait_for_result(self.submit(command, argument), results)
+            command_id = self.submit(command, argument)
+            waiting()
+            return self._wait_for_result(command_id, results, waiting)
         finally:
             subscription.close()
 
@@ -127,7 +149,9 @@ class ActivityDevice:
         events: list[dict[str, Any]] = json.loads(self.device.call("EventsSince", seq))
         return events
 
-    def _wait_for_result(self, command_id: str, results: queue.Queue[Any]) -> LrcResult:
+    def _wait_for_result(
+        self, command_id: str, results: queue.Queue[Any], waiting: Callable[[], None]
+    ) -> LrcResult:
         heard_at = time.monotonic()
         while True:
             try:
@@ -136,6 +160,8 @@ class ActivityDevice:
                 try:
                     found = self._look_up_result(command_id)
                     heard_at = time.monotonic()
+                    if found is None:
+                        waiting()
                 except DeviceAway:
                     if time.monotonic() - heard_at > AWAY_LIMIT:
                         raise
@@ -176,14 +202,28 @@ def connect(device: str | None, tango_host: str | None) -> ActivityDevice:
     # The event system of cppTango looks there too.
     os.environ["TANGO_HOST"] = tango_host
     if device is None:
-        with errors_of(f"the Tango database {tango_host}"):
+        with _no_database(tango_host):
             database = tango.Database(host, int(port))
             names = list(database.get_device_name("*", "ActivityDevice").value_string)
             exported = [name for name in names if database.import_device(name).exported]
         device = _only_one(exported or names, tango_host)
     client = ActivityDevice(device, tango_host)
     client.device.call("State")
+    if client.device.class_name() != "ActivityDevice":
+        raise UsageError(f"{device} is a {client.device.class_name()}, not an ActivityDevice")
     return client
+
+
+@contextmanager
+def _no_database(tango_host: str) -> Iterator[None]:
+    try:
+        with errors_of(f"the Tango database {tango_host}"):
+            yield
+    except DeviceAway as away:
+        raise DeviceAway(
+            f"{away}. `ska-oso-activity up` starts a stack; TANGO_HOST or --tango-host names "
+            "the database of one that runs"
+        ) from away
 
 
 def _only_one(names: list[str], tango_host: str) -> str:

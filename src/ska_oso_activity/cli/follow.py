@@ -89,10 +89,7 @@ class Follower:
         """
         if not self._followed:
             self._subscriptions.append(self._subscribe(ACTIVITIES))
-        while self._followed and not self._queue.empty():
-            yield from self._heard(*self._queue.get())
-        for followed in self._followed.values():
-            yield from followed.look()
+        yield from self._so_far()
         next_check = time.monotonic() + CHECK_INTERVAL
         while not self._followed or not all(f.finished for f in self._followed.values()):
             wake_at = min([next_check, *(f.held_until for f in self._followed.values())])
@@ -107,6 +104,15 @@ class Follower:
                     yield from self._heard(*heard)
             for followed in self._followed.values():
                 yield from followed.overdue()
+
+    def _so_far(self) -> list[Happening]:
+        """What happened until now: first what was told, so that its order is kept."""
+        told: list[Happening] = []
+        while self._followed and not self._queue.empty():
+            told += self._heard(*self._queue.get())
+        for followed in self._followed.values():
+            told += followed.look()
+        return told
 
     # What a followed activity needs.
 
@@ -139,9 +145,8 @@ class Follower:
                 heard = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break
-            if heard[1] in (MESSAGE, PROGRESS):
-                if heard[2]:
-                    yield from followed.said(heard[0], heard[1], json.loads(heard[2]))
+            if heard[1] in (MESSAGE, PROGRESS) and heard[2]:
+                yield from followed.said(heard[0], heard[1], json.loads(heard[2]))
             if heard[1] in (EVENT, ACTIVITIES) or len(self._followed) > 1:
                 others.append(heard)
         for heard in others:
@@ -318,9 +323,13 @@ class _Followed:
             return
         self._seen.add((change.state, change.time))
         self._state = change.state
+        moment = change.time
+        if change.state is ActivityState.RUNNING and self._held:
+            # The executor's own word: the activity learns of it a little later.
+            moment = self._script.started_at() or moment
         later: list[Happening] = []
         for held in self._held:
-            before, after = _split(held, change.time)
+            before, after = _split(held, moment)
             if before is not None:
                 yield before
             if after is not None:

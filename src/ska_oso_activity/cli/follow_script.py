@@ -109,6 +109,15 @@ class ScriptFollower:
                 self._channel.renew()
         yield from news
 
+    def started_at(self) -> str | None:
+        """When main began, where the executor tells."""
+        if self._channel is None or self._procedure_id is None:
+            return None
+        try:
+            return self._channel.executor.running_since(self._procedure_id)
+        except CliError:
+            return None
+
     def up_to_date(self, summary: Mapping[str, Any]) -> bool:
         """Whether the last that the script said, as its record has it, was told."""
         return self._channel is None or (summary.get("message") or "") in ("", self._message)

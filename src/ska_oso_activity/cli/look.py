@@ -13,19 +13,22 @@ from rich.text import Text
 
 from ska_oso_activity.cli import wording
 from ska_oso_activity.cli.client import connect
-from ska_oso_activity.cli.console import out, printable
-from ska_oso_activity.cli.errors import CliError
+from ska_oso_activity.cli.console import err, out, printable
+from ska_oso_activity.cli.errors import CliError, UsageError
 from ska_oso_activity.cli.follow import Follower
 from ska_oso_activity.cli.happenings import OutputWritten
 from ska_oso_activity.cli.options import DeviceOption, JsonOption, TangoHostOption
 from ska_oso_activity.domain.activity import ActivityState
 
+NARROW = 80
+"""Columns below which `list` does without the last messages."""
+STATES = [s.name for s in ActivityState if s is not ActivityState.NONE]
 ActivityArgument = Annotated[int, typer.Argument(metavar="N", help="Id of an activity.")]
 StateChoice = typer.Option(
     "--state",
     metavar="STATE",
     case_sensitive=False,
-    help=f"Only those that are {', '.join(s.name for s in ActivityState if s)}.",
+    help=f"Only those that are {', '.join(STATES)}.",
 )
 
 
@@ -45,6 +48,8 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List activities, the newest first."""
+    if state and state.upper() not in STATES:
+        raise UsageError(f"--state is one of {', '.join(STATES)}, not {state!r}")
     summaries = connect(device, tango_host).activities(
         state=state and state.upper(),
         sbd_id=sbd,
@@ -58,7 +63,7 @@ def list_(
     elif not summaries:
         out.print("No activities.")
     else:
-        out.print(_table(summaries))
+        out.print(_table(summaries, narrow=out.width < NARROW))
 
 
 def show(
@@ -78,6 +83,8 @@ def show(
     _section("stacktrace", (summary.get("stacktrace") or "").rstrip().splitlines())
     if summary.get("result") is not None:
         _section("result", wording.result(summary).splitlines())
+    if (summary.get("abort") or {}).get("error"):
+        _section("abort script", str(summary["abort"]["error"]).splitlines())
     if summary.get("output_tail"):
         out.print(Text("output", style="bold"))
         for line in summary["output_tail"]:
@@ -90,34 +97,51 @@ def output(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the activity ends.")
     ] = False,
+    abort: Annotated[
+        bool, typer.Option("--abort", help="That of the abort script that was run after it.")
+    ] = False,
     device: DeviceOption = None,
     tango_host: TangoHostOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the output of an activity's script."""
+    if follow and abort:
+        raise UsageError("--follow is for the activity's own script, not for the abort script")
     client = connect(device, tango_host)
     if follow:
         with Follower(client) as follower:
             follower.follow(activity_id)
             for happening in follower:
                 if isinstance(happening, OutputWritten):
+                    _tell_dropped(happening.lost)
                     _print_lines(happening.lines, as_json=as_json)
         return
     summary = client.activity(activity_id)
-    if summary.get("executor") is None or summary.get("procedure_id") is None:
+    procedure_id = (summary.get("abort") or {}).get("procedure_id") if abort else None
+    if abort and procedure_id is None:
+        raise UsageError(f"no abort script was run for activity {activity_id}")
+    procedure_id = summary.get("procedure_id") if procedure_id is None else procedure_id
+    if summary.get("executor") is None or procedure_id is None:
         return  # no script of it was ever started
     offset = 0
     try:
         executor = client.executor(summary["executor"])
-        while (page := executor.output(summary["procedure_id"], offset)).next_offset > offset:
+        while (page := executor.output(procedure_id, offset)).next_offset > offset:
+            _tell_dropped(page.dropped - offset)
             _print_lines(page.lines, as_json=as_json)
             offset = page.next_offset
     except CliError:
         # The executor is away or has forgotten: the activity's own record has the end of it.
         tail = [line for line in summary.get("output_tail") or () if line["n"] >= offset]
-        if not tail:
+        if abort or not tail:
             raise
+        _tell_dropped(tail[0]["n"] - offset)
         _print_lines(tail, as_json=as_json)
+
+
+def _tell_dropped(count: int) -> None:
+    if count > 0:
+        err.print(f"{count} earlier lines are no longer kept", style="yellow")
 
 
 def _print_lines(lines: Any, *, as_json: bool) -> None:
@@ -128,17 +152,19 @@ def _print_lines(lines: Any, *, as_json: bool) -> None:
             out.print(wording.output_line(line), soft_wrap=True)
 
 
-def _table(summaries: list[Mapping[str, Any]]) -> Table:
+def _table(summaries: list[Mapping[str, Any]], *, narrow: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
+    if narrow:
+        table.caption = "last messages need 80 columns, or --json"
     table.add_column("id", justify="right", no_wrap=True)
     for column in ("state", "lane", "requested (UTC)"):
         table.add_column(column, no_wrap=True)
     # On a narrow terminal these give way, by more lines.
-    for column in ("activity", "block", "last message"):
-        table.add_column(column, overflow="fold", min_width=10)
+    for column in ("activity", "block", *(() if narrow else ("last message",))):
+        table.add_column(column, overflow="fold", min_width=5 if narrow else 10)
     for summary in summaries:
         requested = (summary.get("activity_states") or [["", ""]])[0][1]
-        table.add_row(
+        cells: list[str | Text] = [
             str(summary["activity_id"]),
             wording.state(summary["state"]),
             str(summary.get("subarray_id") or ""),
@@ -146,7 +172,8 @@ def _table(summaries: list[Mapping[str, Any]]) -> Table:
             printable(summary["activity_name"]),
             printable(wording.block(summary)),
             printable(summary.get("reason") or summary.get("message") or ""),
-        )
+        ]
+        table.add_row(*cells[: len(table.columns)])
     return table
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+import ska_oso_activity
 from ska_oso_activity.cli.blocks import describe, validate
 from ska_oso_activity.cli.console import err
 from ska_oso_activity.cli.demo import demo
@@ -22,6 +24,25 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"ska-oso-activity {ska_oso_activity.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
 for panel, commands in {
     "Activities": (run, start, stop, watch),
     "Looking back": (list_, show, output),

@@ -10,11 +10,17 @@ from ska_oso_activity.domain import strict_json
 
 
 def block_keys(block: str) -> dict[str, str]:
-    """The key of a request that names a block: an `sbd_id`, a URI, or a JSON file that is here."""
+    """The key of a request that names a block: an `sbd_id`, a URI, or a JSON file that is here.
+
+    Raises:
+        UsageError: no such file.
+    """
     if "://" in block:
         return {"sb_uri": block}
-    path = Path(block)
-    if block.endswith(".json") and path.is_file():
+    if "/" in block or block.endswith(".json"):
+        path = Path(block)
+        if not path.is_file():
+            raise UsageError(f"no such file: {block}")
         return {"sb_uri": path.resolve().as_uri()}
     return {"sbd_id": block}
 

@@ -75,9 +75,22 @@ def run(
         "comment": comment,
     }
     client = connect(device, tango_host)
+
+    def submit() -> str:
+        before = client.activities(limit=1) if request_id else []
+        command_id = client.submit_surely("RunActivity", _without_none(request))
+        if before:
+            number = client.activity(command_id)["activity_id"]
+            if number <= before[0]["activity_id"]:
+                err.print(
+                    f"request id {request_id} is known already: this is activity {number}",
+                    soft_wrap=True,
+                )
+        return command_id
+
     _run_to_end(
         client,
-        lambda: client.submit_surely("RunActivity", _without_none(request)),
+        submit,
         until_ready=prepare_only,
         as_json=as_json,
     )

@@ -54,6 +54,11 @@ class Device:
             reading: Any = self._proxy.read_attribute(attribute)
         return reading.value
 
+    def class_name(self) -> str:
+        """Its Tango class."""
+        with errors_of(self._where):
+            return str(self._proxy.info().dev_class)
+
     def property(self, name: str) -> list[str]:
         """The values of a property, from the Tango database.
 

@@ -61,14 +61,17 @@ class FakeExecutor:
         self.device = FakeTango("executor")
         self.lines = []
 
-    def write(self, *texts, lost=False):
+    def write(self, *texts, lost=False, time=""):
         first = len(self.lines)
         self.lines += [
-            {"n": n, "stream": "stdout", "time": "", "text": text}
+            {"n": n, "stream": "stdout", "time": time, "text": text}
             for n, text in enumerate(texts, first)
         ]
         told = {"procedure_id": 7, "offset": first, "lines": self.lines[first:]}
         self.device.push("scriptOutput", json.dumps(told), lost=lost)
+
+    def running_since(self, procedure_id):
+        return None
 
     def output(self, procedure_id, offset, limit=1000):
         assert procedure_id == 7

@@ -124,20 +124,20 @@ def test_progress_and_announcements_are_told(device):
     take_until(following, StateChanged)
     take_until(following, StateChanged)
     executor = device.running_in.device
-    following_on = take_announcement(following, executor, 7)
+    announced = take_announcement(following, executor, 7)
 
     other = {"procedure_id": 8, "progress": 5.0, "message": "of another script"}
     executor.push("scriptProgress", json.dumps(other))
     ours = {"procedure_id": 7, "progress": 50.0, "message": "half way"}
     executor.push("scriptProgress", json.dumps(ours))
 
-    assert following_on == "hello"
+    assert announced == "hello"
     assert take_until(following, Progressed)[-1] == Progressed(12, 50.0, "half way")
 
 
 def take_announcement(following, executor, procedure_id):
     told = {"procedure_id": procedure_id, "message": "hello"}
-    executor.values["scriptMessage"] = json.dumps(told)
+    executor.push("scriptMessage", json.dumps(told))
     return take_until(following, Announced)[-1].message
 
 
@@ -206,3 +206,46 @@ def test_leaving_closes_all_subscriptions(device):
     subscriptions = device.device.subscriptions + device.running_in.device.subscriptions
     assert len(subscriptions) == 4
     assert all(subscription.closed for subscription in subscriptions)
+
+
+def test_states_found_by_asking_tell_their_reason_and_all_else(device):
+    follower = followed(device)
+    device.become("PREPARING", lost=True)
+    device.become("FAILED", lost=True, message="boom")
+
+    told = [h for h in follower if isinstance(h, StateChanged)]
+
+    assert [h.event for h in told] == device.events
+    assert told[-1].message == "boom"
+
+
+def test_what_was_said_before_the_executor_was_known_is_told(device):
+    follower = Follower(device, executors=["executor"])
+    device.become("REQUESTED", "PREPARING")
+    follower.follow(12)
+    device.assign()
+    for message in ("one", "two"):
+        told = {"procedure_id": 7, "message": message}
+        device.running_in.device.push("scriptMessage", json.dumps(told))
+    device.summary["message"] = "two"
+    device.become("READY", "RUNNING", "SUCCEEDED")
+
+    told = list(follower)
+
+    assert [h.message for h in told if isinstance(h, Announced)] == ["one", "two"]
+    assert isinstance(told[-1], Finished)
+
+
+def test_output_is_told_after_the_change_that_preceded_it(device):
+    follower = followed(device)
+    device.assign()
+    device.become("READY")
+    following = iter(follower)
+    take_until(following, StateChanged)
+    take_until(following, StateChanged)
+    device.running_in.write("of main", time="2026-11-24T22:10:59.000000Z")
+    device.become("RUNNING")
+
+    told = take_until(following, OutputWritten)
+
+    assert states(told) == ["RUNNING"]

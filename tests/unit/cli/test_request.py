@@ -8,13 +8,18 @@ from ska_oso_activity.cli.request import block_keys, read_script_args
     ("typed", "keys"),
     [
         ("sbd-1", {"sbd_id": "sbd-1"}),
-        ("missing.json", {"sbd_id": "missing.json"}),
         ("oda://sbd-1?version=2", {"sb_uri": "oda://sbd-1?version=2"}),
         ("file:///a/b.json", {"sb_uri": "file:///a/b.json"}),
     ],
 )
 def test_a_block_is_named_by_id_or_uri(typed, keys):
     assert block_keys(typed) == keys
+
+
+@pytest.mark.parametrize("typed", ["missing.json", "no/such", "./block"])
+def test_a_file_that_is_missing_is_told(typed):
+    with pytest.raises(UsageError, match="no such file"):
+        block_keys(typed)
 
 
 def test_a_block_in_a_file_becomes_an_absolute_uri(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from ska_oso_activity.script_host import death, memory
 from ska_oso_activity.script_host.limits import Limits
-from ska_oso_activity.script_host.loop import Loop
+from ska_oso_activity.script_host.loop import Loop, Timer
 from ska_oso_activity.script_host.memory import OutOfMemory
 from ska_oso_activity.script_host.outcome import Outcome
 from ska_oso_activity.script_host.pool import own_modules
@@ -48,10 +48,8 @@ class FakeTime:
         return self.now
 
     def call_later(self, delay, callback):
-        timer = Loop().call_later(delay, callback)
-        timer.when = self.now + delay
-        self.timers.append(timer)
-        return timer
+        self.timers.append(Timer(self.now + delay, callback))
+        return self.timers[-1]
 
     def pass_by(self, seconds):
         self.now += seconds
@@ -99,8 +97,8 @@ def test_a_clock_without_a_limit_never_calls(fake_time):
 # --- What is told
 
 
-def died(code, limits=Limits(), **more):
-    return judge(Evidence("RUNNING", None, code, limits=limits, **more))
+def died(code, limits=None, **more):
+    return judge(Evidence("RUNNING", None, code, limits=limits or Limits(), **more))
 
 
 @pytest.mark.parametrize(
