@@ -50,6 +50,8 @@ def stop(
             "StopActivity", {**which, "run_abort": not no_abort}, teller.waiting
         )
     except KeyboardInterrupt:
+        if not teller.begun:
+            raise
         err.print(f"activity {activity_id} goes on stopping", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
@@ -71,6 +73,11 @@ class _Teller:
         self._say(f"stopping activity {self._activity_id}")
         if (self._abort() or {}).get("procedure_id") is not None:
             self._say("running the abort script")
+
+    @property
+    def begun(self) -> bool:
+        """Whether the stop was accepted."""
+        return bool(self._said)
 
     def abort_run(self, result: LrcResult) -> str:
         """What to add to a good result when the abort script was run."""

@@ -172,7 +172,7 @@ class Pool:
             wish = self._wishes.popleft()
             _cancel(wish.give_up)
             wish.on_leader(leader)
-        elif self._size == NO_FORK_SERVER:
+        elif len(self._waiting) >= self._size:  # what it was ordered for has changed
             self._discard(leader)
         else:
             leader.watch(self._loop, partial(self._on_death, leader))
