@@ -8,7 +8,9 @@ send StartProcess. What the executor says of it on the way is in `activity_follo
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
 import uuid
 from collections import Counter
@@ -64,6 +66,8 @@ _log = logging.getLogger(__name__)
 
 DELIVERY_TIME = 5.0
 """Seconds for which an undeliverable PrepareProcess is tried."""
+LARGE_BLOCK = 512 * 1024
+"""Characters from which a block counts as large; real ones have some 10 000."""
 COURIERS = 256
 """Threads for starts and stops at most: those that wait for an archive must not hold them up."""
 RETRY_PAUSE = 0.1
@@ -101,6 +105,8 @@ class Planner:
     def __init__(self, archive: Archive, blocks: BlockReader) -> None:
         self._archive = archive
         self._blocks = blocks
+        # Reading one takes the interpreter for itself for a while: never several at a time.
+        self._one_large_block = threading.Lock()
 
     def block(self, reference: BlockReference) -> SchedulingBlock:
         """Fetch and read a block.
@@ -108,7 +114,10 @@ class Planner:
         Raises:
             SchedulingBlockNotFound, SchedulingBlockInvalid, OdaUnavailable.
         """
-        return self._blocks.read_scheduling_block(self._archive.fetch(reference), reference)
+        fetched = self._archive.fetch(reference)
+        large = len(fetched.content) > LARGE_BLOCK
+        with self._one_large_block if large else contextlib.nullcontext():
+            return self._blocks.read_scheduling_block(fetched, reference)
 
     def describe(self, reference: BlockReference) -> dict[str, Any]:
         """What can be run in a block; raises as `block` does."""

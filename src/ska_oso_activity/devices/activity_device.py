@@ -19,7 +19,7 @@ from ska_oso_activity.devices.base import (
     OsoDevice,
     Trouble,
     published,
-    set_up_logging,
+    set_up_process,
 )
 from ska_oso_activity.devices.bootstrap import ActivityParts, build_activity_parts
 from ska_oso_activity.devices.refusals import LongRunning, as_dev_failed
@@ -279,7 +279,7 @@ class ActivityDevice(OsoDevice):
 
 def main(args: list[str] | None = None) -> int:
     """Run the device server, as any Tango server is run: `ActivityDevice 01`."""
-    set_up_logging()
+    set_up_process()
     words = sys.argv[1:] if args is None else args
     return int(run((ActivityDevice,), args=["ActivityDevice", *words]) or 0)
 

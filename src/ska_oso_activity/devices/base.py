@@ -349,8 +349,13 @@ class OsoDevice(Device):
         return [f"{type(self).__name__}, {BUILD_STATE}"]
 
 
-def set_up_logging() -> None:
-    """Log to stderr, in SKA's format."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds that a busy thread may keep Python for itself while a command waits for it."""
+
+
+def set_up_process() -> None:
+    """Log to stderr in SKA's format, and keep threads that compute from holding up commands."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     formatter = logging.Formatter(
         "1|%(asctime)s.%(msecs)03dZ|%(levelname)s|%(threadName)s|%(funcName)s"
         "|%(filename)s#%(lineno)d||%(message)s",

@@ -22,7 +22,7 @@ from ska_oso_activity.devices.base import (
     AdminMode,
     OsoDevice,
     published,
-    set_up_logging,
+    set_up_process,
 )
 from ska_oso_activity.devices.bootstrap import build_script_execution_service
 from ska_oso_activity.devices.refusals import LongRunning, as_dev_failed
@@ -407,7 +407,7 @@ def _variables(lines: Iterable[str]) -> dict[str, str]:
 
 def main(args: list[str] | None = None) -> int:
     """Run the device server, as any Tango server is run: `ScriptExecution 01`."""
-    set_up_logging()
+    set_up_process()
     words = sys.argv[1:] if args is None else args
     return int(run((ScriptExecution,), args=["ScriptExecution", *words]) or 0)
 

@@ -66,7 +66,6 @@ class ForkServer:
         Raises:
             OSError: it cannot be started.
         """
-        self.environment = environment
         self.preloaded: frozenset[str] | None = None
         self._loop = loop
         self._family = family

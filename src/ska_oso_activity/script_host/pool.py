@@ -81,6 +81,7 @@ class Pool:
         self._umask = umask
         self._size = size
         self._server: ForkServer | None = None
+        self._preloaded: frozenset[str] | None = None
         self._waiting: deque[Leader] = deque()
         self._wishes: deque[Wish] = deque()
         self._failures = 0
@@ -126,9 +127,9 @@ class Pool:
         name of one that is already imported.
         """
         wish = Wish(environment, python, on_leader, on_error)
-        if self._server is None or self._server.preloaded is None or python is not None:
+        if self._preloaded is None or python is not None:
             self._start_fresh(wish)
-        elif reason := self._reason_for_fresh(self._server, script_path, environment):
+        elif reason := self._reason_for_fresh(self._preloaded, script_path, environment):
             if reason not in self._told:
                 self._told.add(reason)
                 LOG.info(
@@ -138,6 +139,8 @@ class Pool:
         elif leader := self._pop():
             on_leader(leader)
             self._refill_soon()
+        elif self._server is None or self._server.preloaded is None:
+            self._start_fresh(wish)
         else:
             wish.give_up = self._loop.call_later(PATIENCE_SECONDS, partial(self._give_up, wish))
             self._wishes.append(wish)
@@ -160,6 +163,8 @@ class Pool:
     def on_ready(self) -> None:
         """It takes orders."""
         LOG.info("the fork server is ready")
+        if self._server:
+            self._preloaded = self._server.preloaded
         self._note_answer()
         self._family.collect_strangers()  # of the last one
         self._refill_soon()
@@ -307,12 +312,12 @@ class Pool:
         wish.on_leader(leader)
 
     def _reason_for_fresh(
-        self, server: ForkServer, script_path: str, environment: Mapping[str, str]
+        self, preloaded: frozenset[str], script_path: str, environment: Mapping[str, str]
     ) -> str | None:
-        differ = differ_at_start(environment, server.environment)
+        differ = differ_at_start(environment, self._environment)
         if differ:
             return f"{', '.join(differ)} can only be set for a new interpreter"
-        hidden = sorted((server.preloaded or frozenset()) & own_modules(Path(script_path).parent))
+        hidden = sorted(preloaded & own_modules(Path(script_path).parent))
         if hidden:
             return f"its folder has a module {hidden[0]}, which would not be found"
         return None
