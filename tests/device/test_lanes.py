@@ -362,7 +362,9 @@ def test_activities_are_listed_by_ascending_id_and_in_full(stack: Stack, client:
 
     def in_view() -> list[dict]:
         listed = [json.loads(text) for text in client.device.activities]
-        return listed if listed[-1]["state"] == "SUCCEEDED" else []
+        newest = listed[-1]
+        over = newest["activity_id"] == run.activity["activity_id"]
+        return listed if over and newest["state"] == "SUCCEEDED" else []
 
     listed = until(in_view, "the end in the view")
     ids = [activity["activity_id"] for activity in listed]
