@@ -36,14 +36,14 @@ def die_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def await_adoption(parent: int, seconds: float) -> None:
-    """Wait until `parent` has become our parent in place of who forked us, and then die with it.
+def await_adoption(first: int, parent: int, seconds: float) -> None:
+    """Wait until `parent` has become our parent in place of the `first` one; then die with it.
 
-    If it does not within `seconds`, we are killed. SIGUSR1 must be blocked: the kernel sends it
-    when a parent ends.
+    If another one becomes it, or none within `seconds`, we are killed. SIGUSR1 must be blocked: the
+    kernel sends it when a parent ends.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)
-    if os.getppid() != parent:
+    if os.getppid() == first:
         signal.sigtimedwait({signal.SIGUSR1}, seconds)
     signal.sigtimedwait({signal.SIGUSR1}, 0)  # it came all the same, between the two
     die_with_parent(parent)

@@ -422,6 +422,41 @@ def test_without_a_fork_server_scripts_are_fresh_interpreters(make_house, write_
     assert house.helpers() == []
 
 
+def test_a_fork_server_that_cannot_be_forked_safely_is_not_used(
+    make_house, write_script, monkeypatch
+):
+    path = write_script(FORKED)
+    thread = "threading.Thread(target=time.sleep, args=(99,), daemon=True)"
+    text = f"import threading, time\n{thread}.start()"
+    write_script(text, "numpy.py")  # which the fork server imports
+    monkeypatch.setenv("PYTHONPATH", str(path.parent))
+    house = make_house(warm=2)
+    log = house.directory / "host.log"
+
+    wait_until(lambda: "the fork server is of no use" in log.read_text(), "the refusal")
+    ends = [house.run(path) for _ in range(3)]
+
+    assert [end.result for end in ends] == [False] * 3
+    assert "it has 2 threads, and cannot be forked" in log.read_text()
+    assert log.read_text().count("the fork server is of no use") == 1
+    assert house.helpers() == []
+
+
+def test_without_tango_and_numpy_processes_wait_all_the_same(make_house, write_script, monkeypatch):
+    path = write_script("import os\ndef main(): return os.getpid()")
+    for name in ("numpy.py", "tango.py"):
+        write_script("raise ImportError('it is not installed')", name)
+    folder = path.parent / "scripts"
+    folder.mkdir()
+    path = path.rename(folder / path.name)
+    monkeypatch.setenv("PYTHONPATH", str(folder.parent))
+    house = make_house(warm=2)
+    house.wait_warm(2)
+    waiting = house.waiting()
+
+    assert house.run(path).result in waiting
+
+
 def test_a_server_may_ask_for_another_number(warm_house, write_script):
     warm_house.client.close()
 

@@ -68,9 +68,9 @@ def serve(fd: int, host: int) -> tuple[int, int, int]:
             os._exit(1)
         between = os.fork()
         if between == 0:
-            ends = _take_order(orderer, server)
+            between, ends = _take_order(orderer, server)
             orderer.detach()  # it is closed with all that is not ours
-            begin_life(host, ends, pipes)
+            begin_life(between, host, ends, pipes)
             return ends.control, ends.packets, host
         _, status = os.waitpid(between, 0)
         if status == _HOST_GONE << 8:
@@ -91,22 +91,23 @@ def _names(modules: set[str]) -> list[str]:
     return sorted({name.partition(".")[0] for name in modules})
 
 
-def _take_order(orderer: socket.socket, server: int) -> ScriptEnds:
-    """Wait for one order, and fork: returns in the process that was ordered.
+def _take_order(orderer: socket.socket, server: int) -> tuple[int, ScriptEnds]:
+    """Wait for one order, and fork: returns, in the process that was ordered, its parent.
 
     The one in between ends at once, so that the host, which adopts orphans, becomes the parent. It
-    answers before that: the host knows of every child that it has. It is forked ahead of time, and
-    its own memory is small, so that an order takes a single fork.
+    answers before that: the host knows of every child that it has. It is forked ahead of time, so
+    an order takes the time of a single fork.
     """
     die_with_parent(server)
     packet, fds, _, _ = socket.recv_fds(orderer, orders.PACKET_LIMIT, 4, socket.MSG_CMSG_CLOEXEC)
     if not packet:
         os._exit(_HOST_GONE)
     order = orders.decode(packet)
+    between = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
-            return ScriptEnds(*fds)
+            return between, ScriptEnds(*fds)
         answer: dict[str, object] = {"pid": pid}
     except OSError as error:
         answer = {"failed": str(error)}

@@ -66,8 +66,15 @@ def own_pipes(before: dict[int, str]) -> list[OwnPipe]:
     return list(found.values())
 
 
-def begin_life(host: int, ends: ScriptEnds, pipes: list[OwnPipe]) -> None:
-    """Become a child of the host with a session, descriptors and random numbers of our own."""
+def begin_life(between: int, host: int, ends: ScriptEnds, pipes: list[OwnPipe]) -> None:
+    """Become a child of the host with a session, descriptors and random numbers of our own.
+
+    Args:
+        between: the process that forked us, which is about to end.
+        host: who then adopts us.
+        ends: our ends of the channels to the host.
+        pipes: the pipes of libraries.
+    """
     show(WAITING, WAITING, os.environ[MARK])
     os.setsid()
     os.dup2(ends.stdout, 1)
@@ -79,7 +86,7 @@ def begin_life(host: int, ends: ScriptEnds, pipes: list[OwnPipe]) -> None:
     _close_all_but(keep)
     _renew_secrets()
     gc.enable()
-    await_adoption(host, ADOPTION_SECONDS)
+    await_adoption(between, host, ADOPTION_SECONDS)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
 
 
