@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -72,6 +72,7 @@ class ForkServer:
         self._owner = owner
         self._numbers = itertools.count(1)
         self._ordered: dict[int, HostEnds] = {}
+        self._births: set[Birth] = set()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs, sigint_blocked():
@@ -97,9 +98,9 @@ class ForkServer:
         self._death = DeathWatch(loop, self.pid, self._on_death)
 
     @property
-    def ordered(self) -> int:
+    def coming(self) -> int:
         """How many processes are on their way."""
-        return len(self._ordered)
+        return len(self._ordered) + len(self._births)
 
     def order(self) -> None:
         """Order a process.
@@ -147,7 +148,10 @@ class ForkServer:
         ends = self._ordered.pop(message.get("order", 0), None)
         if "pid" in message and ends is not None:
             self._family.add_helper(int(message["pid"]))
-            Birth(self._loop, self._family, self._owner, int(message["pid"]), ends)
+            leader = Leader(int(message["pid"]), ends, partial(collect, int(message["pid"])))
+            self._births.add(
+                Birth(self._loop, leader, on_born=self._on_born, on_death=self._on_stillborn)
+            )
             return
         if ends is not None:
             ends.close()
@@ -159,6 +163,16 @@ class ForkServer:
             self._loop.call_later(0, partial(self._owner.on_refused, message["refused"]))
         elif "failed" in message:
             self._loop.call_later(0, partial(self._owner.on_failed, message["failed"]))
+
+    def _on_born(self, birth: Birth) -> None:
+        self._births.discard(birth)
+        self._owner.on_born(birth.leader)
+
+    def _on_stillborn(self, birth: Birth, last_words: str) -> None:
+        self._births.discard(birth)
+        bury(self._loop, self._family, birth.leader)
+        text = f"process {birth.leader.pid} died before it was of use {last_words}"
+        self._owner.on_failed(text.strip())
 
     def _on_death(self) -> None:
         self.hear()
@@ -177,18 +191,24 @@ class ForkServer:
 
 
 class Birth:
-    """A forked process until it says that it is there."""
+    """A forked process until it says that it is there; one of the calls is made, once."""
 
-    def __init__(self, loop: Loop, family: Family, owner: Owner, pid: int, ends: HostEnds) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        leader: Leader,
+        on_born: Callable[[Birth], None],
+        on_death: Callable[[Birth, str], None],
+    ) -> None:
+        self.leader = leader
         self._loop = loop
-        self._family = family
-        self._owner = owner
-        self._leader = Leader(pid, ends, partial(collect, pid))
-        self._leader.watch(loop, self._on_death)
-        loop.watch(ends.control.fileno(), self._on_word)
+        self._report_birth = on_born
+        self._report_death = on_death
+        leader.watch(loop, self._on_death)
+        loop.watch(leader.ends.control.fileno(), self._on_word)
 
     def _on_word(self) -> None:
-        control = self._leader.ends.control
+        control = self.leader.ends.control
         try:
             word = control.recv(len(orders.BORN) + 1)
         except BlockingIOError:
@@ -197,18 +217,16 @@ class Birth:
             word = b""
         self._loop.unwatch(control.fileno())
         if word == orders.BORN:
-            self._leader.unwatch()
-            self._owner.on_born(self._leader)
+            self.leader.unwatch()
+            self._report_birth(self)
 
     def _on_death(self) -> None:
-        ends = self._leader.ends
+        ends = self.leader.ends
         self._loop.unwatch(ends.control.fileno())
-        last_words = ""
+        last_words = b""
         with contextlib.suppress(BlockingIOError):
-            last_words = os.read(ends.stderr, LAST_WORDS).decode("utf-8", "replace")
-        bury(self._loop, self._family, self._leader)
-        text = f"process {self._leader.pid} died before it was of use {last_words}"
-        self._owner.on_failed(text.strip())
+            last_words = os.read(ends.stderr, LAST_WORDS)
+        self._report_death(self, last_words.decode("utf-8", "replace"))
 
 
 def bury(loop: Loop, family: Family, leader: Leader) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import socket
+from array import array
 from typing import Any
 
 PACKET_LIMIT = 64 * 1024
@@ -25,6 +26,23 @@ BORN = b"born"
 def send(sock: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
     """Send a message and, with it, descriptors."""
     socket.send_fds(sock, [json.dumps(message).encode("ascii")], fds)
+
+
+def receive(sock: socket.socket, *, wait: bool) -> tuple[bytes, list[int]]:
+    """The next packet, and the descriptors with it, which no child inherits.
+
+    Raises:
+        BlockingIOError: there is none now, and we are not to wait.
+    """
+    room = socket.CMSG_LEN(4 * array("i").itemsize)
+    # `socket.recv_fds` takes flags and leaves them away.
+    flags = socket.MSG_CMSG_CLOEXEC | (0 if wait else socket.MSG_DONTWAIT)
+    packet, extras, _, _ = sock.recvmsg(PACKET_LIMIT, room, flags)
+    fds = array("i")
+    for level, kind, data in extras:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return packet, list(fds)
 
 
 def decode(packet: bytes) -> dict[str, Any]:

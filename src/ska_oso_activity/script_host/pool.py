@@ -28,8 +28,9 @@ WARM = 4
 NO_FORK_SERVER = -1
 """In place of that number: all scripts get fresh interpreters."""
 
-REFILL_SECONDS = 0.01
-"""How long after a process was taken another is made: the script that took it comes first."""
+REFILL_SECONDS, LAZY_SECONDS = 0.01, 0.1
+"""How long after a process was taken others are made, if few wait and if many do: the script that
+took it comes first, and making several at once takes less than one after the other."""
 
 PATIENCE_SECONDS = 0.5
 """How long a script waits for a forked process before it gets a fresh interpreter."""
@@ -86,6 +87,7 @@ class Pool:
         self._wishes: deque[Wish] = deque()
         self._failures = 0
         self._refill_timer: Timer | None = None
+        self._refill_is_lazy = False
         self._answer_timer: Timer | None = None
         self._told: set[str] = set()
         self._unusable = False
@@ -246,22 +248,29 @@ class Pool:
 
     def _order_for_wishes(self) -> None:
         server = self._server
-        while server and server.ordered < len(self._wishes):
-            if not self._order(server):
-                break
+        while server and server.coming < len(self._wishes) and self._order(server):
+            pass
 
     def _refill_soon(self) -> None:
-        if self._refill_timer is None and len(self._waiting) < self._size:
-            pause = self._pause() if self._failures else REFILL_SECONDS
+        if len(self._waiting) >= self._size:
+            return
+        few = len(self._waiting) <= self._size // 2
+        if self._refill_timer and few and self._refill_is_lazy:
+            self._refill_timer.cancel()
+            self._refill_timer = None
+        if self._refill_timer is None:
+            self._refill_is_lazy = not few
+            pause = self._pause() if self._failures else REFILL_SECONDS if few else LAZY_SECONDS
             self._refill_timer = self._loop.call_later(pause, self._refill)
 
     def _refill(self) -> None:
-        """Order one; the next follows when it is there."""
+        """Order what is missing, unless others are on their way: these are waited for."""
         self._refill_timer = None
         server = self._server
-        is_free = server and server.preloaded is not None and not server.ordered
-        if server and is_free and len(self._waiting) < self._size:
-            self._order(server)
+        if server and server.preloaded is not None and not server.coming:
+            for _ in range(self._size - len(self._waiting)):
+                if not self._order(server):
+                    break
 
     def _order(self, server: ForkServer) -> bool:
         try:
@@ -277,7 +286,7 @@ class Pool:
         """It answers: it has its time again for what is still ordered."""
         _cancel(self._answer_timer)
         self._answer_timer = None
-        if self._server and self._server.ordered:
+        if self._server and self._server.coming:
             self._answer_timer = self._loop.call_later(ANSWER_SECONDS, self._too_late)
 
     def _too_late(self) -> None:

@@ -21,6 +21,9 @@ from ska_oso_activity.script_host.child.shown import show
 from ska_oso_activity.script_host.environment import MARK
 from ska_oso_activity.script_host.linux import die_with_parent
 
+BATCH = 8
+"""How many processes, if so many are ordered at once, share one in between."""
+
 REHEARSALS = 20
 """How often to run what each forked process will run: Python adapts its code to what it meets, and
 that is then done once for all of them."""
@@ -68,7 +71,7 @@ def serve(fd: int, host: int) -> tuple[int, int, int]:
             os._exit(1)
         between = os.fork()
         if between == 0:
-            between, ends = _take_order(orderer, server)
+            between, ends = _take_orders(orderer, server)
             orderer.detach()  # it is closed with all that is not ours
             begin_life(between, host, ends, pipes)
             return ends.control, ends.packets, host
@@ -91,27 +94,33 @@ def _names(modules: set[str]) -> list[str]:
     return sorted({name.partition(".")[0] for name in modules})
 
 
-def _take_order(orderer: socket.socket, server: int) -> tuple[int, ScriptEnds]:
-    """Wait for one order, and fork: returns, in the process that was ordered, its parent.
+def _take_orders(orderer: socket.socket, server: int) -> tuple[int, ScriptEnds]:
+    """Wait for orders, and fork for each: returns, in a process that was ordered, its parent.
 
-    The one in between ends at once, so that the host, which adopts orphans, becomes the parent. It
-    answers before that: the host knows of every child that it has. It is forked ahead of time, so
-    an order takes the time of a single fork.
+    The one in between ends as soon as no order waits, so that the host, which adopts orphans,
+    becomes the parent. It answers before that: the host knows of every child that it has. It is
+    forked ahead of time, so an order takes the time of a single fork.
     """
     die_with_parent(server)
-    packet, fds, _, _ = socket.recv_fds(orderer, orders.PACKET_LIMIT, 4, socket.MSG_CMSG_CLOEXEC)
-    if not packet:
-        os._exit(_HOST_GONE)
-    order = orders.decode(packet)
     between = os.getpid()
-    try:
-        pid = os.fork()
-        if pid == 0:
-            return between, ScriptEnds(*fds)
-        answer: dict[str, object] = {"pid": pid}
-    except OSError as error:
-        answer = {"failed": str(error)}
-    try:
-        orders.send(orderer, {"order": order.get("order"), **answer})
-    finally:  # also if the host is gone
-        os._exit(0)
+    for number in range(BATCH):
+        try:
+            packet, fds = orders.receive(orderer, wait=number == 0)
+        except BlockingIOError:
+            break
+        if not packet:
+            os._exit(_HOST_GONE)
+        ends = ScriptEnds(*fds)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                return between, ends
+            answer: dict[str, object] = {"pid": pid}
+        except OSError as error:
+            answer = {"failed": str(error)}
+        try:
+            orders.send(orderer, {"order": orders.decode(packet).get("order"), **answer})
+        except OSError:
+            os._exit(_HOST_GONE)
+        ends.close()
+    os._exit(0)
