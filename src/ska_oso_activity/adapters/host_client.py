@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from ska_oso_activity.script_host.protocol import (
     HostDirectory,
     HostUnavailable,
     LaunchRequest,
-    Limits,
     Message,
     OutputReader,
     attach,
@@ -108,7 +106,7 @@ class HostClient:
             environment={**passed_on(os.environ), **spec.environment},
             python=spec.python,
             grace=spec.grace,
-            limits=Limits(**asdict(spec.limits)),
+            limits=spec.limits,
         )
         self._wait_attached()
         self._send({"kind": "launch", **request.to_json()})

@@ -8,23 +8,20 @@ send StartProcess. What the executor says of it on the way is in `activity_follo
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Any
 
 from ska_oso_activity.application.activity_register import ActivityRegister
 from ska_oso_activity.application.command_tracker import CommandTracker
 from ska_oso_activity.application.executor_pool import ExecutorPool
 from ska_oso_activity.application.outcomes import Outcomes
+from ska_oso_activity.application.planner import Plan, Planner
 from ska_oso_activity.application.ports import (
     Archive,
-    BlockReader,
     Executor,
     SchedulingBlockInstance,
 )
@@ -32,12 +29,7 @@ from ska_oso_activity.application.register import RegisterClosed
 from ska_oso_activity.application.workers import Workers
 from ska_oso_activity.domain.activity import Activity, ActivityState, Delivery
 from ska_oso_activity.domain.arguments import (
-    FunctionArguments,
-    ProcedureInput,
-    combine,
     main_arguments,
-    on_subarray,
-    subarray_in,
 )
 from ska_oso_activity.domain.errors import (
     ActivityError,
@@ -47,121 +39,24 @@ from ska_oso_activity.domain.errors import (
     NoSpace,
     NotOnline,
     Reason,
-    SchedulingBlockInvalid,
     SubarrayBusy,
     WrongState,
 )
 from ska_oso_activity.domain.procedure import (
-    BlockContent,
-    PrepareProcessCommand,
     StartProcessCommand,
     StopProcessCommand,
 )
-from ska_oso_activity.domain.request import ActivityCommand
-from ska_oso_activity.domain.scheduling_block import BlockReference, SchedulingBlock
-from ska_oso_activity.domain.script import GitScript, Script
+from ska_oso_activity.domain.scheduling_block import BlockReference
 from ska_oso_activity.domain.times import utc_now
 
 _log = logging.getLogger(__name__)
 
 DELIVERY_TIME = 5.0
 """Seconds for which an undeliverable PrepareProcess is tried."""
-LARGE_BLOCK = 512 * 1024
-"""Characters from which a block counts as large; real ones have some 10 000."""
 COURIERS = 256
 """Threads for starts and stops at most: those that wait for an archive must not hold them up."""
 RETRY_PAUSE = 0.1
 """Seconds between tries."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be run: everything that the block and the request say together."""
-
-    block: SchedulingBlock
-    script: Script
-    arguments: FunctionArguments
-    subarray_id: int | None
-
-    def command(self, request_id: str, labels: dict[str, Any]) -> PrepareProcessCommand:
-        """The command that prepares it."""
-        return PrepareProcessCommand(
-            request_id=request_id,
-            script=self.script,
-            init_args=self.arguments.get("init", ProcedureInput()),
-            scheduling_block=BlockContent(
-                self.block.sbd_id, self.block.version, self.block.content
-            ),
-            subarray_id=self.subarray_id,
-            telescope=self.block.telescope,
-            labels=labels,
-            main_args=main_arguments(self.arguments),
-        )
-
-
-class Planner:
-    """Works out what a request means; changes nothing."""
-
-    def __init__(self, archive: Archive, blocks: BlockReader) -> None:
-        self._archive = archive
-        self._blocks = blocks
-        # Reading one takes the interpreter for itself for a while: never several at a time.
-        self._one_large_block = threading.Lock()
-
-    def block(self, reference: BlockReference) -> SchedulingBlock:
-        """Fetch and read a block.
-
-        Raises:
-            SchedulingBlockNotFound, SchedulingBlockInvalid, OdaUnavailable.
-        """
-        fetched = self._archive.fetch(reference)
-        large = len(fetched.content) > LARGE_BLOCK
-        with self._one_large_block if large else contextlib.nullcontext():
-            return self._blocks.read_scheduling_block(fetched, reference)
-
-    def describe(self, reference: BlockReference) -> dict[str, Any]:
-        """What can be run in a block; raises as `block` does."""
-        return self._blocks.describe(self.block(reference))
-
-    def plan(
-        self,
-        reference: BlockReference,
-        activity_name: str,
-        script_args: FunctionArguments,
-        *,
-        subarray_id: int | None,
-        create_env: bool,
-    ) -> Plan:
-        """What is to be run.
-
-        Args:
-            subarray_id: the lane as far as it is known; None: the block may name it.
-
-        Raises:
-            ActivityError: the block, the activity or the arguments are not as they must be.
-        """
-        block = self.block(reference)
-        found = self._blocks.find_activity(block, activity_name)
-        script = found.script
-        if create_env and isinstance(script, GitScript):
-            script = replace(script, create_env=True)
-        combined = combine(found.function_args, script_args)
-        if subarray_id is None:
-            try:
-                subarray_id = subarray_in(combined)
-            except ActivityError as error:
-                raise SchedulingBlockInvalid(f"activity {activity_name!r}: {error}") from error
-        return Plan(block, script, on_subarray(combined, subarray_id), subarray_id)
-
-    def plan_command(self, command: ActivityCommand, subarray_id: int | None) -> Plan:
-        """The same for a request that is only to be validated."""
-        return self.plan(
-            command.block,
-            command.activity_name,
-            command.script_args,
-            subarray_id=subarray_id,
-            create_env=command.create_env,
-        )
 
 
 class ActivityRun:
@@ -293,16 +188,11 @@ class ActivityRun:
             except ExecutorUnavailable as error:
                 trouble = error
             except (NoCapacity, NotOnline, NoSpace) as refusal:
-                # It had room when it was chosen; it may have again. And it has not got this one.
+                # It had room when it was chosen; it may have again.
                 trouble = ExecutorUnavailable(str(refusal))
-                with self._register.lock:
-                    if activity.delivery is Delivery.UNCERTAIN:
-                        activity.delivery = Delivery.SENDING
+                self._not_taken(activity)
             except ActivityError as refusal:
-                # Had an earlier try been taken, the same request id would have given its procedure.
-                with self._register.lock:
-                    if activity.delivery is Delivery.UNCERTAIN:
-                        activity.delivery = Delivery.SENDING
+                self._not_taken(activity)
                 self.give_up(activity, refusal.reason, str(refusal))
                 return False
             else:
@@ -316,6 +206,12 @@ class ActivityRun:
             time.sleep(RETRY_PAUSE)
         self._ask_what_became(activity, executor)
         return activity.delivery is Delivery.DELIVERED and not activity.finished
+
+    def _not_taken(self, activity: Activity) -> None:
+        """The executor refused: had it taken an earlier try, it would have given its procedure."""
+        with self._register.lock:
+            if activity.delivery is Delivery.UNCERTAIN:
+                activity.delivery = Delivery.SENDING
 
     def _ask_what_became(self, activity: Activity, executor: Executor) -> None:
         """Find out whether a script that is to be stopped was delivered, if nobody can say."""
@@ -353,7 +249,7 @@ class ActivityRun:
         with self._register.lock:
             if activity.finished:
                 # Given up before the answer came: what it made must not stay.
-                self._abandon(activity, procedure_id)
+                self.stop_orphan(activity.executor or "", procedure_id)
                 return
             activity.procedure_id = procedure_id
             activity.delivery = Delivery.DELIVERED
@@ -378,9 +274,6 @@ class ActivityRun:
             Reason.EXECUTOR_UNAVAILABLE,
             f"PrepareProcess could not be delivered for {DELIVERY_TIME:g} s: {trouble}",
         )
-
-    def _abandon(self, activity: Activity, procedure_id: int) -> None:
-        self.stop_orphan(activity.executor or "", procedure_id)
 
     def stop_orphan(self, executor_name: str, procedure_id: int) -> None:
         """Stop a script that belongs to no activity any more; tried until it is delivered."""

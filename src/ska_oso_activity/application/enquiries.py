@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from ska_oso_activity.application.activity_run import Planner
 from ska_oso_activity.application.activity_service import ActivityService
 from ska_oso_activity.application.command_tracker import CommandTracker, ResultCode, TaskStatus
 from ska_oso_activity.application.executor_pool import ExecutorPool
+from ska_oso_activity.application.planner import Planner
 from ska_oso_activity.application.workers import Workers
 from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.errors import ActivityError, NoCapacity, Reason

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ska_oso_activity.domain.arguments import ProcedureInput
 from ska_oso_activity.domain.errors import Reason
+from ska_oso_activity.domain.limits import Limits
 from ska_oso_activity.domain.procedure import (
     BlockContent,
     PrepareProcessCommand,
@@ -305,29 +306,6 @@ class BlockFiles(Protocol):
 
 
 @dataclass(frozen=True)
-class ProcessLimits:
-    """What one script may use; 0 or empty: as much as there is.
-
-    Attributes:
-        address_space: memory that each of its processes may map, in bytes. Libraries count too.
-        cpu_seconds: processor time of each of its processes.
-        open_files: descriptors of each of its processes.
-        processes: processes of the user it runs as, all scripts together; root is not bound by it.
-        output_bytes: output that is kept on disk, the newest; 0: 16 MiB.
-        wall_seconds: time in which its code runs; not while it waits, prepared, to be started.
-        user: who it runs as; only root can run it as somebody else.
-    """
-
-    address_space: int = 0
-    cpu_seconds: float = 0.0
-    open_files: int = 0
-    processes: int = 0
-    output_bytes: int = 0
-    wall_seconds: float = 0.0
-    user: str = ""
-
-
-@dataclass(frozen=True)
 class ProcessSpec:
     """Everything the script host needs to run one script."""
 
@@ -340,7 +318,7 @@ class ProcessSpec:
     python: str | None = None
     grace: float = 3.0
     labels: Mapping[str, Any] = field(default_factory=dict)
-    limits: ProcessLimits = field(default_factory=ProcessLimits)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from ska_oso_activity.application.ports import (
     BlockFiles,
     LocatedScript,
     ProcessEnd,
-    ProcessLimits,
     ProcessSpec,
     Publisher,
     ScriptHost,
@@ -38,6 +37,7 @@ from ska_oso_activity.domain.errors import (
     UnknownActivity,
     WrongState,
 )
+from ska_oso_activity.domain.limits import Limits
 from ska_oso_activity.domain.procedure import (
     TRANSITIONS,
     PrepareProcessCommand,
@@ -78,7 +78,7 @@ class ExecutionSettings:
     abort_args: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    limits: ProcessLimits = field(default_factory=ProcessLimits)
+    limits: Limits = field(default_factory=Limits)
     telescopes: frozenset[str] = frozenset()
     most: int = 128
 

@@ -24,10 +24,9 @@ from ska_oso_activity.application.command_tracker import (
     MAX_FINISHED,
     MAX_QUEUE_ATTRIBUTE,
     CommandTracker,
-    ResultCode,
 )
 from ska_oso_activity.devices.publisher import TangoPublisher
-from ska_oso_activity.devices.refusals import LongRunning, as_dev_failed, refused
+from ska_oso_activity.devices.refusals import LongRunning, accepted, as_dev_failed, refused
 from ska_oso_activity.domain.times import utc_now
 
 _log = logging.getLogger(__name__)
@@ -332,7 +331,7 @@ class OsoDevice(Device):
             command_id = work()
         except Exception as error:
             return refused(self, name, error)
-        return [int(ResultCode.QUEUED)], [command_id]
+        return accepted(command_id)
 
     @command(
         dtype_in=str,

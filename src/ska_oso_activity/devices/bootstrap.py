@@ -24,12 +24,13 @@ from ska_oso_activity.adapters.sqlite_history import SqliteHistory
 from ska_oso_activity.adapters.tango_executor import TangoExecutor
 from ska_oso_activity.application.activity_follow import ActivityFollower
 from ska_oso_activity.application.activity_register import ActivityRegister
-from ska_oso_activity.application.activity_run import ActivityRun, Planner
+from ska_oso_activity.application.activity_run import ActivityRun
 from ska_oso_activity.application.activity_service import MAX_UNFINISHED, ActivityService
 from ska_oso_activity.application.command_tracker import CommandTracker
 from ska_oso_activity.application.enquiries import Enquiries
 from ska_oso_activity.application.executor_pool import ExecutorPool
 from ska_oso_activity.application.outcomes import Outcomes
+from ska_oso_activity.application.planner import Planner
 from ska_oso_activity.application.ports import Archive, Executor
 from ska_oso_activity.application.procedure_register import ProcedureRegister
 from ska_oso_activity.application.script_execution_service import (

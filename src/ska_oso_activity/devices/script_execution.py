@@ -12,7 +12,6 @@ from typing import Any
 from tango.server import command, device_property, run
 
 from ska_oso_activity.application.command_tracker import ResultCode, TaskStatus
-from ska_oso_activity.application.ports import ProcessLimits
 from ska_oso_activity.application.script_execution_service import (
     ExecutionSettings,
     ScriptExecutionService,
@@ -27,6 +26,7 @@ from ska_oso_activity.devices.base import (
 from ska_oso_activity.devices.bootstrap import build_script_execution_service
 from ska_oso_activity.devices.refusals import LongRunning, as_dev_failed
 from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.limits import Limits
 from ska_oso_activity.domain.procedure import ProcedureState
 from ska_oso_activity.domain.procedure_request import (
     read_output_request,
@@ -239,7 +239,7 @@ class ScriptExecution(OsoDevice):
                     for line in map(str.strip, self.ScriptEnvironment)
                     if "=" in line or line in os.environ
                 ),
-                limits=ProcessLimits(
+                limits=Limits(
                     address_space=self.MaxAddressSpace * MIB,
                     cpu_seconds=self.MaxCpuTime,
                     open_files=self.MaxOpenFiles,

@@ -11,7 +11,6 @@ from ska_oso_activity.script_host.attaching import (
 from ska_oso_activity.script_host.directory import HostDirectory, UnsafeDirectory
 from ska_oso_activity.script_host.environment import passed_on
 from ska_oso_activity.script_host.journal import read_ends
-from ska_oso_activity.script_host.limits import Limits
 from ska_oso_activity.script_host.messages import Message
 from ska_oso_activity.script_host.output import OutputReader
 from ska_oso_activity.script_host.request import LaunchRequest
@@ -22,7 +21,6 @@ __all__ = [
     "HostDirectory",
     "HostUnavailable",
     "LaunchRequest",
-    "Limits",
     "Message",
     "OutputReader",
     "UnsafeDirectory",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ska_oso_activity.domain.arguments import ProcedureInput
-from ska_oso_activity.script_host.limits import Limits
+from ska_oso_activity.domain.limits import Limits
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ska_oso_activity.domain.errors import Reason
-from ska_oso_activity.script_host.limits import Limits
+from ska_oso_activity.domain.limits import Limits
 from ska_oso_activity.script_host.outcome import Outcome
 
 _WHERE: Mapping[str, str] = {

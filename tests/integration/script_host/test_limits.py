@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from ska_oso_activity.application.ports import ProcessLimits
 from ska_oso_activity.domain.errors import Reason
+from ska_oso_activity.domain.limits import Limits
 from tests.integration.script_host.house import MISBEHAVING, is_alive, wait_until
 
 MIB = 1024 * 1024
@@ -25,7 +25,7 @@ def test_a_script_that_wants_more_memory_than_it_may_fails_alone(house, write_sc
     neighbour = house.launch(MISBEHAVING / "sleeps.py")
     house.heard.wait_state(neighbour, "RUNNING")
 
-    end = house.misbehave("eats_memory", limits=ProcessLimits(address_space=1024 * MIB))
+    end = house.misbehave("eats_memory", limits=Limits(address_space=1024 * MIB))
 
     assert (end.state, end.reason) == ("FAILED", Reason.SCRIPT_ERROR)
     assert end.error == "MemoryError"
@@ -35,7 +35,7 @@ def test_a_script_that_wants_more_memory_than_it_may_fails_alone(house, write_sc
 
 def test_memory_is_limited_to_what_was_said(house):
     few, more = (
-        house.misbehave("eats_memory", True, limits=ProcessLimits(address_space=size * MIB)).result
+        house.misbehave("eats_memory", True, limits=Limits(address_space=size * MIB)).result
         for size in (512, 1024)
     )
 
@@ -45,7 +45,7 @@ def test_memory_is_limited_to_what_was_said(house):
 
 
 def test_a_script_that_has_used_up_its_processor_time_is_ended_and_the_text_says_so(house):
-    end = house.misbehave("burns", limits=ProcessLimits(cpu_seconds=1))
+    end = house.misbehave("burns", limits=Limits(cpu_seconds=1))
 
     assert (end.state, end.reason, end.signal) == ("FAILED", Reason.SCRIPT_DIED, signal.SIGXCPU)
     assert end.error == (
@@ -54,7 +54,7 @@ def test_a_script_that_has_used_up_its_processor_time_is_ended_and_the_text_says
 
 
 def test_a_script_that_ignores_that_is_killed_and_the_text_says_so(house):
-    end = house.misbehave("burns", True, limits=ProcessLimits(cpu_seconds=1))
+    end = house.misbehave("burns", True, limits=Limits(cpu_seconds=1))
 
     assert (end.state, end.reason, end.signal) == ("FAILED", Reason.SCRIPT_DIED, signal.SIGKILL)
     assert end.error.endswith("it had used up its 1 s of processor time")
@@ -63,8 +63,8 @@ def test_a_script_that_ignores_that_is_killed_and_the_text_says_so(house):
 def test_a_script_may_have_so_many_files_open(house, write_script):
     path = write_script("def main(): return [open('/dev/null') for _ in range(100)] and 1")
 
-    assert house.run(path, limits=ProcessLimits(open_files=200)).result == 1
-    end = house.run(path, limits=ProcessLimits(open_files=64))
+    assert house.run(path, limits=Limits(open_files=200)).result == 1
+    end = house.run(path, limits=Limits(open_files=64))
 
     assert end.reason == Reason.SCRIPT_ERROR
     assert "Too many open files" in end.error
@@ -93,7 +93,7 @@ def test_limits_of_one_script_are_not_those_of_the_next(house, write_script):
         """
     )
     before = house.run(path).result
-    limits = ProcessLimits(address_space=2048 * MIB, cpu_seconds=100, open_files=77)
+    limits = Limits(address_space=2048 * MIB, cpu_seconds=100, open_files=77)
 
     limited = house.run(path, limits=limits).result
 
@@ -107,7 +107,7 @@ def test_limits_of_one_script_are_not_those_of_the_next(house, write_script):
 def test_a_script_that_has_used_up_its_wall_time_has_failed_with_a_time_out(house):
     began = time.monotonic()
 
-    procedure_id = house.launch(MISBEHAVING / "sleeps.py", limits=ProcessLimits(wall_seconds=0.4))
+    procedure_id = house.launch(MISBEHAVING / "sleeps.py", limits=Limits(wall_seconds=0.4))
     end = house.heard.wait_end(procedure_id)
 
     assert (end.state, end.reason) == ("FAILED", Reason.TIMEOUT)
@@ -117,14 +117,14 @@ def test_a_script_that_has_used_up_its_wall_time_has_failed_with_a_time_out(hous
 
 
 def test_a_stubborn_script_is_killed_after_its_wall_time(house):
-    end = house.misbehave("ignores_signals", limits=ProcessLimits(wall_seconds=0.2), grace=0.3)
+    end = house.misbehave("ignores_signals", limits=Limits(wall_seconds=0.2), grace=0.3)
 
     assert (end.state, end.reason) == ("FAILED", Reason.TIMEOUT)
 
 
 def test_time_in_which_a_script_waits_to_be_started_does_not_count(house, write_script):
     path = write_script("import time\ndef main(): time.sleep(0.2); return 'ran'")
-    procedure_id = house.launch(path, function=None, limits=ProcessLimits(wall_seconds=0.6))
+    procedure_id = house.launch(path, function=None, limits=Limits(wall_seconds=0.6))
     house.heard.wait_state(procedure_id, "READY")
 
     time.sleep(0.8)
@@ -134,7 +134,7 @@ def test_time_in_which_a_script_waits_to_be_started_does_not_count(house, write_
 
 
 def test_a_script_that_ends_in_time_is_complete(house, write_script):
-    end = house.run(write_script("def main(): return 1"), limits=ProcessLimits(wall_seconds=5))
+    end = house.run(write_script("def main(): return 1"), limits=Limits(wall_seconds=5))
 
     assert (end.state, end.result) == ("COMPLETE", 1)
 
@@ -144,7 +144,7 @@ def test_a_script_that_ends_in_time_is_complete(house, write_script):
 
 def test_the_newest_output_is_kept_up_to_the_bound(house):
     procedure_id = house.launch(
-        MISBEHAVING / "floods.py", args=[4], limits=ProcessLimits(output_bytes=MIB)
+        MISBEHAVING / "floods.py", args=[4], limits=Limits(output_bytes=MIB)
     )
     house.heard.wait_end(procedure_id)
 
@@ -175,7 +175,7 @@ def test_a_script_runs_as_another_user(house, write_script, tmp_path):
     )
     nobody = pwd.getpwnam("nobody")
 
-    end = house.run(path, limits=ProcessLimits(user="nobody"))
+    end = house.run(path, limits=Limits(user="nobody"))
 
     assert end.state == "COMPLETE", end
     ids, user, home, reads, _ = end.result
@@ -198,7 +198,7 @@ def test_a_script_of_another_user_is_stopped_with_all_it_started(house, tmp_path
         script,
         args=[str(pid_file)],
         kwargs={"then": "sleep"},
-        limits=ProcessLimits(user="nobody"),
+        limits=Limits(user="nobody"),
     )
     wait_until(lambda: pid_file.exists() and pid_file.read_text(), "the daemon")
 
@@ -216,7 +216,7 @@ def test_a_script_of_another_user_goes_with_its_host(make_house, write_script, t
     house = make_house(warm=warm)
     house.wait_warm(max(0, warm))
     path = write_script("import time\ndef main(): time.sleep(1000)")
-    procedure_id = house.launch(path, limits=ProcessLimits(user="nobody"))
+    procedure_id = house.launch(path, limits=Limits(user="nobody"))
     pid = house.heard.wait_state(procedure_id, "RUNNING")
     house.client.close()  # nobody is there to sweep
 
@@ -228,7 +228,7 @@ def test_a_script_of_another_user_goes_with_its_host(make_house, write_script, t
 def test_a_script_that_cannot_be_confined_does_not_run(house, write_script, tmp_path):
     path = write_script(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef main(): pass")
 
-    end = house.run(path, limits=ProcessLimits(user="no such user"))
+    end = house.run(path, limits=Limits(user="no such user"))
 
     assert (end.state, end.reason) == ("FAILED", Reason.ENVIRONMENT_ERROR)
     assert "no such user" in end.error

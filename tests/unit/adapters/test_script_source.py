@@ -101,10 +101,11 @@ def test_a_link_within_the_roots_is_followed_to_the_real_file(place):
 
 
 def test_a_root_may_itself_be_a_link(place, tmp_path):
-    (tmp_path / "root").symlink_to(place.root)
-    door = place.open(tmp_path / "root")
+    link = tmp_path / "link"
+    link.symlink_to(place.root)
+    door = place.open(link)
 
-    assert locate(door, FileSystemScript(f"file://{tmp_path}/root/observe.py")).path == place.script
+    assert locate(door, FileSystemScript((link / "observe.py").as_uri())).path == place.script
     assert locate(door, FileSystemScript(place.script.as_uri())).path == place.script
 
 

@@ -9,12 +9,13 @@ from typing import Any
 from ska_oso_activity.adapters import pdm
 from ska_oso_activity.application.activity_follow import ActivityFollower
 from ska_oso_activity.application.activity_register import ActivityRegister
-from ska_oso_activity.application.activity_run import ActivityRun, Planner
+from ska_oso_activity.application.activity_run import ActivityRun
 from ska_oso_activity.application.activity_service import MAX_UNFINISHED, ActivityService
 from ska_oso_activity.application.command_tracker import CommandTracker
 from ska_oso_activity.application.enquiries import Enquiries
 from ska_oso_activity.application.executor_pool import ExecutorPool
 from ska_oso_activity.application.outcomes import Outcomes
+from ska_oso_activity.application.planner import Planner
 from ska_oso_activity.application.ports import History
 from ska_oso_activity.application.workers import Workers
 from ska_oso_activity.domain.request import ListRequest, StartRequest, StopRequest

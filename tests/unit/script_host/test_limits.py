@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
+from ska_oso_activity.domain.limits import Limits
 from ska_oso_activity.script_host import death, memory
-from ska_oso_activity.script_host.limits import Limits
 from ska_oso_activity.script_host.loop import Loop, Timer
 from ska_oso_activity.script_host.memory import OutOfMemory
 from ska_oso_activity.script_host.outcome import Outcome

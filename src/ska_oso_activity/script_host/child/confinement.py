@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ska_oso_activity.domain.limits import Limits
 from ska_oso_activity.script_host.child.shown import show
 from ska_oso_activity.script_host.environment import MARK
-from ska_oso_activity.script_host.limits import Limits
 from ska_oso_activity.script_host.linux import (
     die_with_parent,
     gain_no_privileges,

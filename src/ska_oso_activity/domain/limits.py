@@ -1,4 +1,4 @@
-"""What one script may use (script host, both sides)."""
+"""What one script may use (domain layer)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Limits:
         cpu_seconds: processor time of each of its processes.
         open_files: descriptors of each of its processes.
         processes: processes of the user it runs as, all scripts together; root is not bound by it.
-        output_bytes: output that is kept on disk; the oldest goes first. 0: the host's own bound.
+        output_bytes: output that is kept on disk, the newest; 0: the host's own bound, 16 MiB.
         wall_seconds: time in which its code runs; not while it waits, prepared, to be started.
         user: who it runs as; only root can run it as somebody else.
     """
