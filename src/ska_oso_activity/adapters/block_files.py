@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -13,17 +14,21 @@ from ska_oso_activity.domain.times import file_stamp, utc_now
 
 
 class PrivateBlockFiles:
-    """Writes `<directory>/<sbd_id>-<version>-<timestamp>.json`, readable by us alone.
+    """Writes `<directory>/<sbd_id>-<version>-<timestamp>.json` for the script's user alone.
 
     The directory must be ours: a real directory, owned by us, writable by nobody else. Anybody
     could have made it first in a place like /tmp, to read or exchange what scripts are given.
 
     Args:
         directory: made if it is not there.
+        user: who scripts run as, if not as we do: files are given to that user, who may pass
+            through the directory and not list it. Directories above must let that user through.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, user: str = "") -> None:
         self._directory = directory
+        self._user = user
+        self._mode = 0o711 if user else 0o700
 
     def check(self) -> None:
         """Make the directory, and make sure that it is ours.
@@ -42,7 +47,7 @@ class PrivateBlockFiles:
                 with contextlib.suppress(FileExistsError):
                     self._write(directory, name, block.content.encode("utf-8"))
                     return self._directory / name
-        except (OSError, UnicodeError) as error:
+        except (OSError, UnicodeError, KeyError) as error:
             raise EnvironmentFailed(
                 f"the Scheduling Block could not be written for the script: {error}"
             ) from error
@@ -60,14 +65,15 @@ class PrivateBlockFiles:
         version = 1 if block.version is None else block.version
         return f"{block.sbd_id or 'draft'}-{version}-{file_stamp(utc_now())}.json"
 
-    @staticmethod
-    def _write(directory: int, name: str, content: bytes) -> None:
+    def _write(self, directory: int, name: str, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, flags, 0o600, dir_fd=directory)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
-        except OSError:
+                if self._user:
+                    os.fchown(descriptor, pwd.getpwnam(self._user).pw_uid, -1)
+        except (OSError, KeyError):
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=directory)
             raise
@@ -86,11 +92,14 @@ class PrivateBlockFiles:
                 "see the property SchedulingBlockDirectory"
             ) from error
         status = os.fstat(descriptor)
-        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        if status.st_uid != os.geteuid() or mode & 0o066:
             os.close(descriptor)
             raise EnvironmentFailed(
                 f"the directory for Scheduling Blocks {self._directory} is not private to this "
-                "user (owner and mode 0700 are asked for): remove it, or set the property "
-                "SchedulingBlockDirectory to another"
+                f"user (owner and mode {self._mode:04o} are asked for): remove it, or set the "
+                "property SchedulingBlockDirectory to another"
             )
+        if mode != self._mode:
+            os.fchmod(descriptor, self._mode)
         return descriptor

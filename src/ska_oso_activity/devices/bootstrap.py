@@ -174,7 +174,12 @@ def build_script_execution_service(  # noqa: PLR0913
     )
     publisher.on_told = register.told
     service = ScriptExecutionService(
-        register, publisher, door, inspect_script, PrivateBlockFiles(block_directory), settings
+        register,
+        publisher,
+        door,
+        inspect_script,
+        PrivateBlockFiles(block_directory, settings.limits.user),
+        settings,
     )
     lifeline = os.environ.get(LIFELINE)
     host = HostClient(

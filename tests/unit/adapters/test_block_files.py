@@ -1,8 +1,10 @@
 """Blocks are written for scripts byte for byte, in a directory that is ours alone."""
 
 import os
+import pwd
 import re
 import stat
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -125,3 +127,24 @@ def test_no_descriptor_is_left_open(tmp_path):
         blocks.check()
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_script_that_runs_as_another_user_reads_its_own_block_and_lists_nothing(tmp_path):
+    user = pwd.getpwnam("nobody")
+    tmp_path.chmod(0o711)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    PrivateBlockFiles(tmp_path / "sbs").check()
+
+    path = PrivateBlockFiles(tmp_path / "sbs", "nobody").write(BLOCK)
+
+    as_nobody = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    read = subprocess.run(["cat", path], check=True, capture_output=True, **as_nobody)
+    assert read.stdout.decode() == BLOCK.content
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.run(["ls", path.parent], check=True, capture_output=True, **as_nobody)
+    assert path.stat().st_mode & 0o777 == 0o600
+    PrivateBlockFiles(tmp_path / "sbs").check()
+    assert path.parent.stat().st_mode & 0o777 == 0o700
