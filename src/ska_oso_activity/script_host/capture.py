@@ -42,7 +42,7 @@ class OutputCapture:
     ) -> None:
         self._loop = loop
         self._packets = ends.packets
-        self._pipes = {"stdout": ends.stdout, "stderr": ends.stderr}
+        self._pipes = {"stdout": ends.stdout.fileno(), "stderr": ends.stderr.fileno()}
         self._writer = writer
         self._on_lines = on_lines
         self._lines = {stream: StreamLines() for stream in STREAMS.values()}

@@ -6,6 +6,7 @@ import os
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import FileIO
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,13 @@ class HostEnds:
 
     control: socket.socket
     packets: socket.socket
-    stdout: int
-    stderr: int
+    stdout: FileIO
+    stderr: FileIO
 
     def close(self) -> None:
-        """Give the descriptors back."""
-        self.control.close()
-        self.packets.close()
-        os.close(self.stdout)
-        os.close(self.stderr)
+        """Give the descriptors back; a second time does nothing, as their numbers are others'."""
+        for end in (self.control, self.packets, self.stdout, self.stderr):
+            end.close()
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def open_channels() -> tuple[HostEnds, ScriptEnds]:
     os.set_blocking(stdout, False)
     os.set_blocking(stderr, False)
     theirs = ScriptEnds(their_control.detach(), their_packets.detach(), their_stdout, their_stderr)
-    return HostEnds(control, packets, stdout, stderr), theirs
+    return HostEnds(control, packets, FileIO(stdout), FileIO(stderr)), theirs
 
 
 def _socket_pair(opened: ExitStack) -> tuple[socket.socket, socket.socket]:

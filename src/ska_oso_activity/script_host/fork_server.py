@@ -225,7 +225,7 @@ class Birth:
         self._loop.unwatch(ends.control.fileno())
         last_words = b""
         with contextlib.suppress(BlockingIOError):
-            last_words = os.read(ends.stderr, LAST_WORDS)
+            last_words = os.read(ends.stderr.fileno(), LAST_WORDS)
         self._report_death(self, last_words.decode("utf-8", "replace"))
 
 
