@@ -497,11 +497,14 @@ class FakeExecutor:
 
     def _start(self, command: StartProcessCommand) -> dict[str, Any]:
         procedure = self._known(command.procedure_id)
-        if procedure["started"] or procedure["state"] != "READY":
+        ready = procedure["state"] == "READY"
+        over = procedure["state"] in ("COMPLETE", "STOPPED", "FAILED")
+        if procedure["started"] or over or not (ready or command.force_start):
             raise WrongState(f"procedure {command.procedure_id} is {procedure['state']}")
         procedure["started"] = True
         self.starts.append(command)
-        self.say(command.procedure_id, "RUNNING")
+        if ready:
+            self.say(command.procedure_id, "RUNNING")
         return self._summary(command.procedure_id)
 
     def _stop(self, command: StopProcessCommand) -> dict[str, Any]:
@@ -543,6 +546,10 @@ class FakeExecutor:
 
     # --- What scripts do
 
+    def mains(self) -> list[int]:
+        """The procedures whose main was entered, once for each time."""
+        return [each["procedure_id"] for each in self.events if each["state"] == "RUNNING"]
+
     def say(self, procedure_id: int, state: str, **details: Any) -> None:
         """A procedure comes to a state."""
         with self._lock:
@@ -572,8 +579,11 @@ class FakeExecutor:
             self.hand_over(event)
 
     def make_ready(self, procedure_id: int) -> None:
-        for state in ("IDLE", "LOADING", "INITIALISING", "READY"):
-            self.say(procedure_id, state)
+        with self._lock:
+            for state in ("IDLE", "LOADING", "INITIALISING", "READY"):
+                self.say(procedure_id, state)
+            if self.procedures[procedure_id]["started"]:
+                self.say(procedure_id, "RUNNING")
 
     def end(self, procedure_id: int, state: str = "COMPLETE", **details: Any) -> None:
         """A script and every process of it are gone."""

@@ -92,7 +92,7 @@ class TangoExecutor:
         name: the device.
         listener: told what happens there, from one thread.
         cursor: where the last life of ours had come to, as `epoch seq`; None for a first contact.
-        on_cursor: told where we have come to.
+        on_cursor: told, now and then, where we have come to.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class TangoExecutor:
         epoch, _, seq = (cursor or "").partition(" ")
         self._epoch: str | None = epoch or None
         self._seq = int(seq) if seq.isdigit() else 0
+        self._kept_cursor = cursor
         self._proxy: tango.DeviceProxy | None = None
         self._pulse: tango.DeviceProxy | None = None
         self._proxy_lock = threading.Lock()
@@ -229,6 +230,7 @@ class TangoExecutor:
                     connected = True
                 self._unanswered_since = None
                 told = False
+                self._keep_cursor()
                 self._take(HEARTBEAT)
             except Exception as error:
                 if not told:
@@ -241,9 +243,13 @@ class TangoExecutor:
 
     def _guard(self) -> None:
         """Notice silence in time: a call to a server that hangs comes back only after seconds."""
-        while not self._closing.wait(RECONNECT_PAUSE):
+        pause = SILENCE
+        while not self._closing.wait(pause):
             since = self._unanswered_since
-            if self._lost or since is None or time.monotonic() - since < SILENCE:
+            silent = 0.0 if since is None else time.monotonic() - since
+            # Whatever is asked from now on is not overdue before this.
+            pause = max(SILENCE - silent, RECONNECT_PAUSE)
+            if self._lost or since is None or silent < SILENCE:
                 continue
             # Under one lock with the news that it is back: the later of the two must be told last.
             with self._contact_lock:
@@ -257,7 +263,7 @@ class TangoExecutor:
         with self._translated("contact"):
             if self._pulse is None:
                 self._pulse = self._connect(int(SILENCE * 1000))
-            started = _read(self._pulse, "serverStartedAt")
+            (started,) = _read(self._pulse, "serverStartedAt")
             self._subscribe(self._pulse)
             self._server_started = started
             self._catch_up()
@@ -272,9 +278,11 @@ class TangoExecutor:
             pulse = self._pulse
             if pulse is None:
                 raise ExecutorUnavailable(f"{self.name} was never reached")
-            if _read(pulse, "serverStartedAt") != self._server_started:
+            started, newest = _read(pulse, "serverStartedAt", "procedureEvent")
+            if started != self._server_started:
                 raise ExecutorUnavailable(f"{self.name} was restarted")
-            self._catch_up()
+            if newest:
+                self._on_procedure_event(json.loads(newest))
 
     def _subscribe(self, proxy: tango.DeviceProxy) -> None:
         for attribute in (
@@ -374,15 +382,20 @@ class TangoExecutor:
     def _newest_event(self) -> dict[str, Any] | None:
         if self._pulse is None:
             return None
-        text = _read(self._pulse, "procedureEvent")
+        (text,) = _read(self._pulse, "procedureEvent")
         return json.loads(text) if text else None
 
     def _hand_on(self, event: dict[str, Any]) -> None:
         self._seq = event["seq"]
         self._tell(lambda: self._listener.on_procedure_event(self.name, event))
-        # Without it the next life of ours asks for more than it needs, no worse.
-        with contextlib.suppress(OSError):
-            self._on_cursor(f"{self._epoch} {self._seq}")
+
+    def _keep_cursor(self) -> None:
+        """Remember where we are; a next life of ours that knows less asks for more, no worse."""
+        cursor = f"{self._epoch} {self._seq}"
+        if self._epoch is not None and cursor != self._kept_cursor:
+            with contextlib.suppress(OSError):
+                self._on_cursor(cursor)
+                self._kept_cursor = cursor
 
     def _tell(self, tell: Callable[[], None]) -> None:
         """A listener that fails must not end the following."""
@@ -394,6 +407,6 @@ class TangoExecutor:
             _log.exception("handling news of %s", self.name)
 
 
-def _read(proxy: tango.DeviceProxy, attribute: str) -> str:
-    """The value of an attribute; PyTango adds `value` in a way that its types do not show."""
-    return str(proxy.read_attribute(attribute).value)  # type: ignore[attr-defined]
+def _read(proxy: tango.DeviceProxy, *attributes: str) -> list[str]:
+    """Values of attributes; PyTango adds `value` in a way that its types do not show."""
+    return [str(each.value) for each in proxy.read_attributes(attributes)]  # type: ignore[attr-defined]

@@ -82,6 +82,7 @@ class ActivityFollower:
         for activity in self._register.load():
             self._outcomes.resume(activity)
             with self._register.lock:
+                activity.start_sent = False  # perhaps it was: the executor knows
                 if activity.delivery is Delivery.SENDING:
                     # Whether it went out before we went down is for the executor to say.
                     activity.delivery = Delivery.UNCERTAIN
@@ -98,7 +99,7 @@ class ActivityFollower:
                     if activity.stop_requested:
                         self._run.end_stopped(activity)
                     else:
-                        self._run.begin(activity.activity_id)
+                        self._run.begin_again(activity.activity_id)
 
     # --- Events ------------------------------------------------------------------------------
 
@@ -146,7 +147,7 @@ class ActivityFollower:
             return
         if newly_found and (activity.stop_requested or activity.failing is not None):
             self._run.resume_stop(activity)
-        self._run.start_if_ready(activity)
+        self._run.start_if_due(activity)
 
     def _become(
         self, activity: Activity, target: ActivityState, details: Mapping[str, Any]

@@ -46,8 +46,6 @@ class ActivityRegister(Register[Activity]):
         self._orphans: dict[str, int] = {}
         self._subarray_states = [ActivityState.NONE] * LAST_SUBARRAY
         self._subarray_ids = [0] * LAST_SUBARRAY
-        self._pushed_subarray_ids = list(self._subarray_ids)
-        self._last_changed = 0
 
     # --- Creating and changing ---------------------------------------------------------------
 
@@ -102,11 +100,8 @@ class ActivityRegister(Register[Activity]):
     def report(self, activity: Activity) -> None:
         """Tell progress and message, which are kept with the next record."""
         with self.lock:
-            short = self._short[activity.activity_id]
-            short["progress"], short["message"] = activity.progress, activity.message
-            if activity.activity_id == self._last_changed:
-                self._publisher.publish(_reported(short))
-            self.refresh_view()
+            self._report(activity.activity_id, activity.progress, activity.message)
+            self.publish_others()
 
     def _transition(
         self,
@@ -128,30 +123,20 @@ class ActivityRegister(Register[Activity]):
     # --- What is told ------------------------------------------------------------------------
 
     def _event_pushes(self, event: Mapping[str, Any]) -> list[tuple[str, Any]]:
-        self._last_changed = event["activity_id"]
         return [
             ("activityId", event["activity_id"]),
             ("activityState", ActivityState[event["state"]]),
             ("activityEvent", strict_json.dumps(event)),
         ]
 
-    def _other_pushes(self, key: int | None) -> list[tuple[str, Any]]:
-        return [
-            *self._subarray_pushes(),
-            *([] if key is None else _reported(self._short[key])),
-            ("activeActivities", sum(not each.finished for each in self._live.values())),
-        ]
-
-    def _pushes_without_event(self) -> list[tuple[str, Any]]:
-        if self._subarray_ids == self._pushed_subarray_ids:
-            return []
-        return self._subarray_pushes()
-
-    def _subarray_pushes(self) -> list[tuple[str, Any]]:
-        self._pushed_subarray_ids = list(self._subarray_ids)
+    def _other_values(self, key: int | None) -> list[tuple[str, Any]]:
+        short = None if key is None else self._short.get(key)
+        reported = (("activityProgress", "progress"), ("activityMessage", "message"))
         return [
             ("subarrayActivityState", list(self._subarray_states)),
             ("subarrayActivityId", list(self._subarray_ids)),
+            *((name, short[field]) for name, field in reported if short is not None),
+            ("activeActivities", sum(not each.finished for each in self._live.values())),
         ]
 
     # --- Looking up --------------------------------------------------------------------------
@@ -245,7 +230,3 @@ class ActivityRegister(Register[Activity]):
         for request_id, key in list(self._orphans.items()):
             if key == short["activity_id"]:
                 del self._orphans[request_id]
-
-
-def _reported(short: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [("activityProgress", short["progress"]), ("activityMessage", short["message"])]

@@ -2,8 +2,9 @@
 
 Application layer. In order: fetch the Scheduling Block from the archive; find the activity; turn
 its PDM script into ours; combine the arguments; check all that can be checked; only then record
-and create things; send PrepareProcess; create the SBI while the script is being prepared; at READY
-send StartProcess. What the executor says of it on the way is in `activity_follow`.
+and create things; send PrepareProcess; while the script is being prepared, create the SBI, then send
+StartProcess, which the executor carries out at READY. What it says on the way is for
+`activity_follow`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from ska_oso_activity.application.activity_register import ActivityRegister
@@ -57,6 +59,8 @@ COURIERS = 256
 """Threads for starts and stops at most: those that wait for an archive must not hold them up."""
 RETRY_PAUSE = 0.1
 """Seconds between tries."""
+_STARTABLE = frozenset({ActivityState.PREPARING, ActivityState.READY})
+"""States in which main may be started: before READY, it begins at READY."""
 
 
 class ActivityRun:
@@ -94,8 +98,16 @@ class ActivityRun:
     # --- Preparing ---------------------------------------------------------------------------
 
     def begin(self, activity_id: int) -> None:
-        """Take a new activity, or one found unprepared after a restart, through its steps."""
+        """Take a new activity through its steps."""
         self._workers.submit(lambda: self._guarded(activity_id, self._prepare))
+
+    def begin_again(self, activity_id: int) -> None:
+        """Do so with one that a restart found unprepared, as far as our records go.
+
+        They may have lost, with the power, that its executor was asked already: it is the one to
+        ask again, and until it answers nobody can say that it never was.
+        """
+        self._workers.submit(lambda: self._guarded(activity_id, partial(self._prepare, again=True)))
 
     def _guarded(self, activity_id: int, step: Any) -> None:
         """Run a step; a defect of ours ends the activity instead of leaving it in limbo."""
@@ -110,7 +122,7 @@ class ActivityRun:
             _log.exception("activity %d", activity_id)
             self.give_up(activity, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
 
-    def _prepare(self, activity: Activity) -> None:
+    def _prepare(self, activity: Activity, *, again: bool = False) -> None:
         with self._register.lock:
             if activity.state is ActivityState.REQUESTED:
                 self._outcomes.move(activity, ActivityState.PREPARING)
@@ -125,14 +137,14 @@ class ActivityRun:
                 subarray_id=activity.subarray_id,
                 create_env=activity.create_env,
             )
-            executor = self._commit(activity, plan)
+            executor = self._commit(activity, plan, again=again)
         except ActivityError as error:
             self.give_up(activity, error.reason, str(error))
             return
         if executor is not None and self._deliver(activity, plan, executor):
             self.settle_sbi(activity)
 
-    def _commit(self, activity: Activity, plan: Plan) -> Executor | None:
+    def _commit(self, activity: Activity, plan: Plan, *, again: bool) -> Executor | None:
         """Record what is to be run and where; None if the activity was stopped meanwhile.
 
         Raises:
@@ -149,8 +161,14 @@ class ActivityRun:
                         f"the block asks for subarray {plan.subarray_id}, which activity "
                         f"{holder.activity_id} holds: run it again when that has ended"
                     )
-            load = Counter(each.executor or "" for each in self._register.live())
-            executor = self._executors.choose(load)
+            chosen = activity.executor
+            if again and chosen is not None:
+                executor = self._executors.get(chosen)
+                activity.delivery = Delivery.UNCERTAIN
+            else:
+                load = Counter(each.executor or "" for each in self._register.live())
+                executor = self._executors.choose(load, preferred=chosen)
+                activity.delivery = Delivery.SENDING
             activity.sbd_id = plan.block.sbd_id
             activity.sbd_version = plan.block.version
             activity.telescope = plan.block.telescope
@@ -158,11 +176,11 @@ class ActivityRun:
             activity.script = plan.script.to_json()
             activity.script_args = plan.arguments
             activity.executor = executor.name
-            activity.execution_id = str(uuid.uuid4())
-            activity.delivery = Delivery.SENDING
+            activity.execution_id = activity.execution_id or str(uuid.uuid4())
             activity.sbi_settled = plan.block.sbd_id is None
-            # Synced: were it lost with the power, a restart would begin again under another id.
-            self._register.save(activity, durable=True)
+            # Synced if it is another executor than the one recorded with the request: were it lost
+            # with the power, a restart would ask the wrong one.
+            self._register.save(activity, durable=executor.name != chosen)
             return executor
 
     def _deliver(self, activity: Activity, plan: Plan, executor: Executor) -> bool:
@@ -253,7 +271,8 @@ class ActivityRun:
                 return
             activity.procedure_id = procedure_id
             activity.delivery = Delivery.DELIVERED
-            self._register.save(activity)
+            # The next record has it. A restart before that finds the procedure by its request id.
+            self._register.show(activity)
             if activity.stop_requested or activity.failing:
                 self._send_stop_soon(activity)
 
@@ -314,7 +333,7 @@ class ActivityRun:
             self._settling.add(activity.activity_id)
         try:
             if settled or self._create_sbi(activity):
-                self.start_if_ready(activity)
+                self._start_if_due(activity)
         finally:
             self._settling.discard(activity.activity_id)
 
@@ -348,55 +367,67 @@ class ActivityRun:
         """Start main of a prepared activity."""
         activity = self._register.find(activity_id)
         if activity is not None:
-            self.start_if_ready(activity)
+            self.start_if_due(activity)
 
-    def start_if_ready(self, activity: Activity) -> None:
-        """Send StartProcess if everything that main waits for is there, once."""
+    def start_if_due(self, activity: Activity) -> None:
+        """Have StartProcess sent if everything that main waits for is there, without waiting."""
+        if self._may_start(activity):
+            self._couriers.submit(lambda: self._guarded(activity.activity_id, self._start_if_due))
+
+    def _may_start(self, activity: Activity) -> bool:
+        """Whether main may run as soon as the script is ready, which the executor sees to."""
+        return (
+            activity.state in _STARTABLE
+            and activity.delivery is Delivery.DELIVERED
+            and activity.start_requested
+            and activity.sbi_settled
+            and not activity.stop_requested
+            and activity.failing is None
+            and not activity.start_sent
+            and activity.activity_id not in self._starting
+        )
+
+    def _start_if_due(self, activity: Activity) -> None:
+        """Send StartProcess, once; waits and tries again while the executor does not answer."""
         with self._register.lock:
-            ready = (
-                activity.state is ActivityState.READY
-                and activity.start_requested
-                and activity.sbi_settled
-                and activity.activity_id not in self._starting
-            )
-            if not ready:
+            if not self._may_start(activity):
                 return
             self._starting.add(activity.activity_id)
-        self._couriers.submit(lambda: self._guarded(activity.activity_id, self._send_start))
-
-    def _send_start(self, activity: Activity) -> None:
         args = main_arguments(activity.script_args)
         if activity.sbi_id is not None:
             args = args.with_kwarg("sbi_id", activity.sbi_id)
         command = StartProcessCommand(
-            activity.procedure_id or 0, "main", args, subarray_id=activity.subarray_id
+            activity.procedure_id or 0,
+            "main",
+            args,
+            force_start=True,
+            subarray_id=activity.subarray_id,
         )
         executor = self._executors.get(activity.executor or "")
-        uncertain = False
         try:
             # While the executor is away the activity becomes UNKNOWN, and this is done again when
             # it is back: the executor itself starts a procedure at most once.
-            while activity.state is ActivityState.READY and not self._register.closed:
+            while activity.state in _STARTABLE and not self._register.closed:
                 try:
                     executor.start(command)
-                except ExecutorUnavailable as error:
-                    uncertain = uncertain or isinstance(error, ExecutorUncertain)
+                except ExecutorUnavailable:
                     time.sleep(RETRY_PAUSE)
-                except WrongState:
-                    if not uncertain and activity.state is ActivityState.READY:
-                        _log.info("procedure %s was started already", command.procedure_id)
-                    return
+                    continue
+                except WrongState as refusal:
+                    # An earlier life of ours started it, or it has ended: what is true, it tells.
+                    _log.info("activity %d: %s", activity.activity_id, refusal)
+                    self.later(lambda: self.reconcile(activity))
                 except ActivityError as error:
                     self.give_up(activity, error.reason, str(error))
                     return
-                else:
-                    return
+                activity.start_sent = True
+                return
         finally:
             with self._register.lock:
                 self._starting.discard(activity.activity_id)
-        # It was not READY for a moment, and may be again.
+        # It was UNKNOWN for a moment, and may be startable again.
         if not self._register.closed:
-            self.start_if_ready(activity)
+            self.start_if_due(activity)
 
     # --- Stopping ----------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ through is in `activity_run`.
 
 from __future__ import annotations
 
+import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -86,11 +88,13 @@ class ActivityService:
             subarray_id = self.lane_of_request(command)
             if subarray_id is not None and not command.prepare_only:
                 self.require_free_lane(subarray_id)
-            self._require_room()
+            executor = self._executor_with_room()
             command_id = self._tracker.submit("RunActivity")
             try:
                 activity = self._register.create(
-                    lambda activity_id: _activity(activity_id, command_id, command, subarray_id)
+                    lambda activity_id: _activity(
+                        activity_id, command_id, command, subarray_id, executor
+                    )
                 )
             except BaseException:
                 self._tracker.withdraw(command_id)
@@ -144,14 +148,17 @@ class ActivityService:
                 "set adminMode to ONLINE or ENGINEERING"
             )
 
-    def _require_room(self) -> None:
-        unfinished = sum(not activity.finished for activity in self._register.live())
+    def _executor_with_room(self) -> str:
+        """The executor that is to run one more activity."""
+        live = self._register.live()
+        unfinished = sum(not activity.finished for activity in live)
         if unfinished >= MAX_UNFINISHED:
             raise NoCapacity(
                 f"{unfinished} activities are not finished, and {MAX_UNFINISHED} is the most: "
                 "wait for one to end, or stop one"
             )
         self._executors.require_room()
+        return self._executors.choose(Counter(each.executor or "" for each in live)).name
 
     # --- StartActivity -----------------------------------------------------------------------
 
@@ -316,7 +323,11 @@ def busy_text(subarray_id: int, holder: Activity) -> str:
 
 
 def _activity(
-    activity_id: int, command_id: str, command: ActivityCommand, subarray_id: int | None
+    activity_id: int,
+    command_id: str,
+    command: ActivityCommand,
+    subarray_id: int | None,
+    executor: str,
 ) -> Activity:
     return Activity(
         activity_id=activity_id,
@@ -334,4 +345,6 @@ def _activity(
         script_args=command.script_args,
         runtime_args=command.script_args,
         start_requested=not command.prepare_only,
+        executor=executor,
+        execution_id=str(uuid.uuid4()),
     )

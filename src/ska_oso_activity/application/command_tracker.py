@@ -6,6 +6,7 @@ pushes in the order they are handed over. The rules are those of SKABaseDevice a
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import uuid
@@ -107,7 +108,8 @@ class CommandTracker:
         self._lock = threading.Lock()
         self._live: OrderedDict[str, LongRunningCommand] = OrderedDict()
         self._done: OrderedDict[str, LongRunningCommand] = OrderedDict()
-        self._listed_ids: list[str] = []
+        self._done_entries: OrderedDict[str, str] = OrderedDict()
+        self._told: dict[str, list[str]] = {}
 
     def submit(self, name: str) -> str:
         """Take a command in: STAGING, then QUEUED. Returns its id."""
@@ -164,8 +166,10 @@ class CommandTracker:
             command.result = (int(code), text)
             del self._live[uid]
             self._done[uid] = command
+            self._done_entries[uid] = command.describe(with_status=True)
             while len(self._done) > MAX_FINISHED:
                 self._done.popitem(last=False)
+                self._done_entries.popitem(last=False)
             result = strict_json.dumps(list(command.result))
             self._publisher.publish([("longRunningCommandResult", (uid, result))])
             self._tell(command, "executing", "finished", status=status, result=command.result)
@@ -197,23 +201,15 @@ class CommandTracker:
         listed = self._listed()
         pushes: list[tuple[str, Any]] = []
         if "status" in news:
-            ids = [each.uid for each in listed]
-            if ids != self._listed_ids:
-                self._listed_ids = ids
-                pushes += [
-                    ("longRunningCommandsInQueue", [each.name for each in listed]),
-                    ("longRunningCommandIDsInQueue", ids),
-                ]
-            pushes.append(
-                (
-                    "longRunningCommandStatus",
-                    [text for each in listed for text in (each.uid, each.status.name)],
-                )
-            )
-        running = [each for each in listed if each.status is TaskStatus.IN_PROGRESS]
+            self._list(pushes, "longRunningCommandsInQueue", [each.name for each in listed])
+            self._list(pushes, "longRunningCommandIDsInQueue", [each.uid for each in listed])
+            statuses = [text for each in listed for text in (each.uid, each.status.name)]
+            pushes.append(("longRunningCommandStatus", statuses))
+        running = [each for each in self._live.values() if each.status is TaskStatus.IN_PROGRESS]
         running = running[-MAX_EXECUTING:]
         if "executing" in lists and "status" in news:
-            pushes.append(("longRunningCommandInProgress", [each.name for each in running]))
+            names = [each.name for each in running]
+            self._list(pushes, "longRunningCommandInProgress", names)
         if "progress" in news:
             pushes.append(
                 (
@@ -229,19 +225,25 @@ class CommandTracker:
         pushes.append(("_lrcEvent", (command.uid, strict_json.dumps(news))))
         if "queue" in lists:
             waiting = (TaskStatus.STAGING, TaskStatus.QUEUED)
-            queued = [each.describe() for each in listed if each.status in waiting]
-            pushes.append(("lrcQueue", queued))
+            queued = [each.describe() for each in self._live.values() if each.status in waiting]
+            self._list(pushes, "lrcQueue", queued[-MAX_QUEUE_ATTRIBUTE:])
         if "executing" in lists:
-            pushes.append(("lrcExecuting", [each.describe() for each in running]))
+            self._list(pushes, "lrcExecuting", [each.describe() for each in running])
         if "finished" in lists:
-            done = [each.describe(with_status=True) for each in self._done.values()]
-            pushes.append(("lrcFinished", done))
+            self._list(pushes, "lrcFinished", list(self._done_entries.values()))
         self._publisher.publish(pushes)
+
+    def _list(self, pushes: list[tuple[str, Any]], name: str, value: list[str]) -> None:
+        """Push a list, unless it is what was pushed last."""
+        if value != self._told.get(name, []):
+            self._told[name] = value
+            pushes.append((name, value))
 
     def _listed(self) -> list[LongRunningCommand]:
         """What the v1 attributes list: the live commands and those finished of late."""
         horizon = self._clock() - LINGER
-        late = [each for each in self._done.values() if (each.finished or 0) > horizon]
+        done = reversed(self._done.values())  # in the order in which they finished
+        late = list(itertools.takewhile(lambda each: (each.finished or 0) > horizon, done))[::-1]
         room = max(0, MAX_QUEUE_ATTRIBUTE - len(self._live))
         return [*(late[-room:] if room else []), *self._live.values()][-MAX_QUEUE_ATTRIBUTE:]
 

@@ -86,11 +86,12 @@ class ExecutorPool:
             "ask again when that has changed"
         )
 
-    def choose(self, load: Mapping[str, int]) -> Executor:
+    def choose(self, load: Mapping[str, int], preferred: str | None = None) -> Executor:
         """The executor that takes the next activity: of those with room, the least loaded.
 
         Args:
             load: activities by executor.
+            preferred: the one that takes it if it has room.
 
         Raises:
             NoCapacity: there is no executor.
@@ -98,4 +99,6 @@ class ExecutorPool:
         if not self._executors:
             self.require_room()
         candidates = self._usable() or list(self._executors)
+        if preferred in candidates:
+            return self._executors[preferred]
         return self._executors[min(candidates, key=lambda name: load.get(name, 0))]

@@ -83,10 +83,8 @@ class ProcedureRegister(Register[Procedure]):
     def report(self, procedure: Procedure, attribute: str, report: Mapping[str, Any]) -> None:
         """Tell what a script reports; it is kept with the next record."""
         with self.lock:
-            short = self._short[procedure.procedure_id]
-            short["progress"], short["message"] = procedure.progress, procedure.message
             self._publisher.publish([(attribute, strict_json.dumps(report))])
-            self.refresh_view()
+            self._report(procedure.procedure_id, procedure.progress, procedure.message)
 
     def _transition(self, procedure: Procedure, state: ProcedureState) -> dict[str, Any]:
         event = procedure.change_state(
@@ -104,7 +102,7 @@ class ProcedureRegister(Register[Procedure]):
             ("procedureEvent", strict_json.dumps(event)),
         ]
 
-    def _other_pushes(self, key: int | None) -> list[tuple[str, Any]]:  # noqa: ARG002
+    def _other_values(self, key: int | None) -> list[tuple[str, Any]]:  # noqa: ARG002
         return [("freeSlots", self.room())]
 
     # --- Looking up --------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from ska_oso_activity.domain.errors import ActivityError
 
 _log = logging.getLogger(__name__)
 
+_NOTHING = object()
 MAX_VIEW = 100
 """How many entries a view attribute shows."""
 
@@ -56,6 +57,9 @@ class Register(ABC, Generic[T]):
         self._live: dict[int, T] = {}
         self._short: dict[int, dict[str, Any]] = {}
         self._told: dict[int, dict[str, Any]] = {}
+        self._view_texts: dict[int, str] = {}
+        self._last_pushed: dict[str, Any] = {}
+        self._last_changed: int | None = None
         self._closed = False
 
     # --- What differs between activities and procedures ----------------------------------------
@@ -93,12 +97,8 @@ class Register(ABC, Generic[T]):
         """What is pushed for a transition, first of all and in this order."""
 
     @abstractmethod
-    def _other_pushes(self, key: int | None) -> list[tuple[str, Any]]:
-        """What is pushed after it, for the one that changed last (None: nothing has)."""
-
-    def _pushes_without_event(self) -> list[tuple[str, Any]]:
-        """What is pushed for a change that is no transition."""
-        return []
+    def _other_values(self, key: int | None) -> list[tuple[str, Any]]:
+        """Attributes that follow from all of it and from the one that changed last (None: none)."""
 
     # --- Taking up the history ---------------------------------------------------------------
 
@@ -126,7 +126,8 @@ class Register(ABC, Generic[T]):
             for event in self._history.events_since(min(self._history.told, newest - 1)):
                 last = event
                 self._publisher.publish(self._event_pushes(event), seq=event["seq"])
-            self._publisher.publish(self._other_pushes(self._key_of_event(last)))
+            self._last_changed = self._key_of_event(last)
+            self.publish_others()
             self.refresh_view()
             return list(self._live.values())
 
@@ -196,6 +197,7 @@ class Register(ABC, Generic[T]):
             return
         for key in removed:
             short = self._short.pop(key, None)
+            self._view_texts.pop(key, None)
             if short is not None:
                 self._forget(short)
 
@@ -211,15 +213,11 @@ class Register(ABC, Generic[T]):
         record = self._record(entity)
 
         def tell() -> None:
-            self._short[key] = self._shorten(record)
-            if key in self._live:
-                self._told[key] = record
-            self._index(entity, record["state"])
+            self._show(entity, record)
             if event is not None:
+                self._last_changed = key
                 self._publisher.publish(self._event_pushes(event), seq=event["seq"])
-                self._publisher.publish(self._other_pushes(key))
-            else:
-                self._publisher.publish(self._pushes_without_event())
+            self.publish_others(unchanged=event is not None)
             self.refresh_view()
             self._retire(entity)
             if then is not None:
@@ -233,6 +231,39 @@ class Register(ABC, Generic[T]):
             durable=durable,
             tell=tell,
         )
+
+    def show(self, entity: T) -> None:
+        """Let clients see what has changed, without a record of its own: the next one has it."""
+        with self.lock:
+            self._show(entity, self._record(entity))
+            self.refresh_view()
+
+    def _show(self, entity: T, record: dict[str, Any]) -> None:
+        """Have clients who ask find a record from now on."""
+        key = self._key(entity)
+        self._short[key] = self._shorten(record)
+        self._view_texts.pop(key, None)
+        if key in self._live:
+            self._told[key] = record
+        self._index(entity, record["state"])
+
+    def publish_others(self, *, unchanged: bool = False) -> None:
+        """Push the values that follow from all of it: those that have changed, or all."""
+        news = [
+            (name, value)
+            for name, value in self._other_values(self._last_changed)
+            if unchanged or self._last_pushed.get(name, _NOTHING) != value
+        ]
+        if news:
+            self._last_pushed.update(news)
+            self._publisher.publish(news)
+
+    def _report(self, key: int, progress: float, message: str) -> None:
+        """Take in what a script says of itself; it is kept with the next record."""
+        short = self._short[key]
+        short["progress"], short["message"] = progress, message
+        self._view_texts.pop(key, None)
+        self.refresh_view()
 
     # --- Looking up --------------------------------------------------------------------------
 
@@ -290,7 +321,13 @@ class Register(ABC, Generic[T]):
             over = [key for key in self._short if key not in self._live]
             room = max(0, MAX_VIEW - len(live))
             chosen = sorted([*(over[-room:] if room else []), *live[-MAX_VIEW:]])
-            return [strict_json.dumps(self._short[key]) for key in chosen]
+            return [self._view_text(key) for key in chosen]
+
+    def _view_text(self, key: int) -> str:
+        text = self._view_texts.get(key)
+        if text is None:
+            text = self._view_texts[key] = strict_json.dumps(self._short[key])
+        return text
 
     # --- Small values ------------------------------------------------------------------------
 

@@ -135,6 +135,8 @@ def on_the_wire(value: Any) -> Any:
     event is lost): other characters are written as escapes.
     """
     if isinstance(value, str):
+        if value.isascii() and "\0" not in value:
+            return value
         if "\0" in value:
             value = value.replace("\0", "\\x00")
         return value.encode("latin-1", "backslashreplace").decode("latin-1")

@@ -131,12 +131,15 @@ class Activity:
     # For us alone.
     telescope: str | None = None
     execution_id: str | None = None
-    """The `request_id` under which PrepareProcess was or is being sent; None before."""
+    """The `request_id` of PrepareProcess, chosen with the executor when the request is accepted:
+    whatever is forgotten by a crash, the same executor is asked for the same procedure."""
     delivery: Delivery = Delivery.NONE
     runtime_args: FunctionArguments = field(default_factory=dict)
     """The request's own arguments, as the SBI records them."""
     start_requested: bool = False
     """main is to run (not `prepare_only`, or StartActivity was accepted)."""
+    start_sent: bool = False
+    """The executor has StartProcess."""
     sbi_settled: bool = False
     """The SBI exists, or none is due."""
     failing: dict[str, str] | None = None

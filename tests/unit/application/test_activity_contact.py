@@ -162,7 +162,7 @@ def test_lost_contact_makes_it_unknown_and_the_same_when_it_is_back(bench, state
     assert (bench.executor.name, "does not answer") in bench.health
     assert bench.health[-1] == (bench.executor.name, None)
     assert len(bench.archive.sbis) == 1
-    assert len(bench.executor.starts) == (state in ("RUNNING", "STOPPING"))
+    assert bench.executor.mains().count(1) == (state in ("RUNNING", "STOPPING"))
 
 
 def test_what_ended_meanwhile_has_ended_with_all_its_details(bench):
