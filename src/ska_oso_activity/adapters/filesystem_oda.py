@@ -8,6 +8,7 @@ as `<directory>/sbi_status_history/<sbi_id>/<n>.json`, in the shape of the ODA's
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -38,6 +39,8 @@ from ska_oso_activity.domain.times import utc_now
 
 SBI_INTERFACE = "https://schema.skao.int/ska-oso-pdm-sbi/0.1"
 WRITTEN_BY = "ska-oso-activity"
+LAST_STATUSES = frozenset({"Observed", "Failed"})
+"""Those that must not be lost, as nothing follows them."""
 _VERSION_FILE = re.compile(r"\.?([1-9][0-9]{0,8})\.json\Z")
 
 
@@ -98,8 +101,12 @@ class FilesystemOda:
         with _writing("the Scheduling Block Instance"):
             sbi_id, directory = self._new_sbi()
             try:
-                _write(directory / ".1.json", directory / "1.json", _sbi(sbi_id, instance))
-                self._append_status(sbi_id, "Created")
+                _write(directory, 1, _sbi(sbi_id, instance), durable=True)
+                _sync(directory.parent)
+                # Not synced, as it follows from the SBI; nobody else knows the id yet.
+                history = self._history(sbi_id)
+                _make_directory(history)
+                _write(history, 1, _status(sbi_id, "Created", "Created"), durable=False)
             except BaseException:
                 # Nothing says that this one exists, so nothing of it may stay.
                 _remove(directory, self._history(sbi_id))
@@ -239,10 +246,8 @@ class FilesystemOda:
             day = utc_now()[:10].replace("-", "")
             sbi_id = f"sbi-local-{day}-{secrets.randbelow(10**15):015d}"
             directory = self._directory / "sbi" / sbi_id
-            directory.parent.mkdir(exist_ok=True)
             with suppress(FileExistsError):
-                directory.mkdir()
-                _sync(directory.parent)
+                _make_directory(directory)
                 return sbi_id, directory
 
     def _history(self, sbi_id: str) -> Path:
@@ -250,21 +255,14 @@ class FilesystemOda:
 
     def _append_status(self, sbi_id: str, status: str) -> None:
         directory = self._history(sbi_id)
-        directory.parent.mkdir(exist_ok=True)
-        directory.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            _make_directory(directory)
         while True:
-            taken = [
-                int(match[1])
-                for path in directory.iterdir()
-                if (match := _VERSION_FILE.match(path.name))
-            ]
-            number = max(taken, default=0) + 1
-            path = directory / f"{number}.json"
+            matches = map(_VERSION_FILE.match, os.listdir(directory))  # noqa: PTH208
+            number = max((int(match[1]) for match in matches if match), default=0) + 1
             record = _status(sbi_id, status, self._last_status(directory, number, status))
-            # Whoever creates the hidden file holds the number; seeing then no finished one, it
-            # is theirs alone.
             with suppress(FileExistsError):
-                _write(directory / f".{number}.json", path, record)
+                _write(directory, number, record, durable=status in LAST_STATUSES)
                 return
 
     def _last_status(self, directory: Path, number: int, status: str) -> str:
@@ -329,25 +327,49 @@ def _writing(what: str) -> Iterator[None]:
         ) from error
 
 
-def _write(temporary: Path, path: Path, record: dict[str, Any]) -> None:
-    """Write a file that appears whole or not at all, and is on disk when this returns.
+def _write(directory: Path, number: int, record: dict[str, Any], *, durable: bool) -> None:
+    """Write a numbered file that appears whole or not at all.
+
+    Whoever creates the hidden file holds the number; seeing then no finished one, it is theirs
+    alone.
+
+    Args:
+        durable: it is on disk when this returns.
 
     Raises:
-        FileExistsError: somebody writes, or wrote, `path`.
+        FileExistsError: somebody writes, or wrote, that number.
         OSError: it could not be written; nothing is left.
     """
-    with temporary.open("x", encoding="ascii") as file:
+    temporary, path = f"{directory}/.{number}.json", f"{directory}/{number}.json"
+    text = json.dumps(record, indent=2).encode("ascii")
+    with open(temporary, "xb", buffering=0) as file:  # noqa: PTH123
         try:
-            if path.exists():
-                raise FileExistsError(str(path))  # noqa: TRY301 - the hidden file goes either way
-            json.dump(record, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.rename(path)
+            if os.path.exists(path):  # noqa: PTH110
+                raise FileExistsError(path)  # noqa: TRY301 - the hidden file goes either way
+            written = file.write(text)
+            if written != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - likewise
+            if durable:
+                os.fsync(file.fileno())
+            os.rename(temporary, path)  # noqa: PTH104
         except BaseException:
-            temporary.unlink()
+            os.unlink(temporary)  # noqa: PTH108
             raise
-    _sync(path.parent)
+    if durable:
+        _sync(directory)
+
+
+def _make_directory(directory: Path) -> None:
+    """Make a directory, and the one it lies in if need be.
+
+    Raises:
+        FileExistsError: it is there.
+    """
+    try:
+        directory.mkdir()
+    except FileNotFoundError:
+        directory.parent.mkdir(exist_ok=True)
+        directory.mkdir()
 
 
 def _sync(directory: Path) -> None:

@@ -101,7 +101,7 @@ class ActivityRegister(Register[Activity]):
         """Tell progress and message, which are kept with the next record."""
         with self.lock:
             self._report(activity.activity_id, activity.progress, activity.message)
-            self.publish_others()
+            self.publish_news()
 
     def _transition(
         self,
@@ -127,10 +127,11 @@ class ActivityRegister(Register[Activity]):
             ("activityId", event["activity_id"]),
             ("activityState", ActivityState[event["state"]]),
             ("activityEvent", strict_json.dumps(event)),
+            *self._other_values(),
         ]
 
-    def _other_values(self, key: int | None) -> list[tuple[str, Any]]:
-        short = None if key is None else self._short.get(key)
+    def _other_values(self) -> list[tuple[str, Any]]:
+        short = self._short.get(self._last_changed or 0)
         reported = (("activityProgress", "progress"), ("activityMessage", "message"))
         return [
             ("subarrayActivityState", list(self._subarray_states)),

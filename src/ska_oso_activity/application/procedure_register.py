@@ -102,7 +102,7 @@ class ProcedureRegister(Register[Procedure]):
             ("procedureEvent", strict_json.dumps(event)),
         ]
 
-    def _other_values(self, key: int | None) -> list[tuple[str, Any]]:  # noqa: ARG002
+    def _other_values(self) -> list[tuple[str, Any]]:
         return [("freeSlots", self.room())]
 
     # --- Looking up --------------------------------------------------------------------------

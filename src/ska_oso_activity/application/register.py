@@ -94,11 +94,11 @@ class Register(ABC, Generic[T]):
 
     @abstractmethod
     def _event_pushes(self, event: Mapping[str, Any]) -> list[tuple[str, Any]]:
-        """What is pushed for a transition, first of all and in this order."""
+        """What is pushed for a transition, in this order, changed or not."""
 
     @abstractmethod
-    def _other_values(self, key: int | None) -> list[tuple[str, Any]]:
-        """Attributes that follow from all of it and from the one that changed last (None: none)."""
+    def _other_values(self) -> list[tuple[str, Any]]:
+        """Attributes that follow from all of it, and from the one that changed last."""
 
     # --- Taking up the history ---------------------------------------------------------------
 
@@ -122,18 +122,14 @@ class Register(ABC, Generic[T]):
                 self._short[key] = self._shorten(record)
                 self._index(entity, record["state"])
             newest = self._history.last_seq()
-            last: Mapping[str, Any] | None = None
             for event in self._history.events_since(min(self._history.told, newest - 1)):
-                last = event
+                self._last_changed = self._key_of_event(event)
                 self._publisher.publish(self._event_pushes(event), seq=event["seq"])
-            self._last_changed = self._key_of_event(last)
-            self.publish_others()
+            self.publish_news()
             self.refresh_view()
             return list(self._live.values())
 
-    def _key_of_event(self, event: Mapping[str, Any] | None) -> int | None:
-        if event is None:
-            return None
+    def _key_of_event(self, event: Mapping[str, Any]) -> int | None:
         key = int(event.get("activity_id") or event["procedure_id"])
         return key if key in self._short else None
 
@@ -216,8 +212,11 @@ class Register(ABC, Generic[T]):
             self._show(entity, record)
             if event is not None:
                 self._last_changed = key
-                self._publisher.publish(self._event_pushes(event), seq=event["seq"])
-            self.publish_others(unchanged=event is not None)
+                pushes = self._event_pushes(event)
+                self._last_pushed.update(pushes)
+                self._publisher.publish([*pushes, *self._news()], seq=event["seq"])
+            else:
+                self.publish_news()
             self.refresh_view()
             self._retire(entity)
             if then is not None:
@@ -247,16 +246,20 @@ class Register(ABC, Generic[T]):
             self._told[key] = record
         self._index(entity, record["state"])
 
-    def publish_others(self, *, unchanged: bool = False) -> None:
-        """Push the values that follow from all of it: those that have changed, or all."""
+    def publish_news(self) -> None:
+        """Push what has changed without a transition."""
+        news = self._news()
+        if news:
+            self._publisher.publish(news)
+
+    def _news(self) -> list[tuple[str, Any]]:
         news = [
             (name, value)
-            for name, value in self._other_values(self._last_changed)
-            if unchanged or self._last_pushed.get(name, _NOTHING) != value
+            for name, value in self._other_values()
+            if self._last_pushed.get(name, _NOTHING) != value
         ]
-        if news:
-            self._last_pushed.update(news)
-            self._publisher.publish(news)
+        self._last_pushed.update(news)
+        return news
 
     def _report(self, key: int, progress: float, message: str) -> None:
         """Take in what a script says of itself; it is kept with the next record."""

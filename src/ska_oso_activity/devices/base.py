@@ -5,6 +5,7 @@ Devices layer.
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import threading
@@ -350,11 +351,15 @@ class OsoDevice(Device):
 
 SWITCH_INTERVAL = 0.0005
 """Seconds that a busy thread may keep Python for itself while a command waits for it."""
+GARBAGE_THRESHOLD = 20_000
+"""New objects after which cycles among them are looked for; Python's own 700 is for less memory."""
 
 
 def set_up_process() -> None:
     """Log to stderr in SKA's format, and keep threads that compute from holding up commands."""
     sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.freeze()  # what is imported by now is never garbage
+    gc.set_threshold(GARBAGE_THRESHOLD)
     formatter = logging.Formatter(
         "1|%(asctime)s.%(msecs)03dZ|%(levelname)s|%(threadName)s|%(funcName)s"
         "|%(filename)s#%(lineno)d||%(message)s",

@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 VIEW_INTERVAL = 0.1
 """Seconds between two pushes of a view."""
+VIEW_DELAY = 0.01
+"""Seconds from news to the first push: views come after what is urgent, and take in more at once."""
 
 
 class TangoPublisher:
@@ -39,6 +41,7 @@ class TangoPublisher:
         self._device = device
         self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._views: dict[object, _View] = {}
+        self._views_lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -52,7 +55,14 @@ class TangoPublisher:
 
     def refresh(self, view: str, make: Callable[[], Any], *, key: object = None) -> None:
         """See `Publisher.refresh`."""
-        self._queue.put(lambda: self._note_view(view, make, key))
+        with self._views_lock:
+            noted = self._views.setdefault((view, key), _View(view))
+            noted.make = make
+            if noted.waiting:
+                return
+            noted.waiting = True
+            noted.due = max(time.monotonic() + VIEW_DELAY, noted.due)
+        self._queue.put(_nothing)  # have it see when it is to wake up
 
     def _work(self) -> None:
         # A thread that is not Tango's own must say so before it pushes (measured: it crashes else).
@@ -91,31 +101,36 @@ class TangoPublisher:
 
     # --- Views -------------------------------------------------------------------------------
 
-    def _note_view(self, name: str, make: Callable[[], Any], key: object) -> None:
-        view = self._views.setdefault((name, key), _View(name))
-        view.make = make
-        if not view.waiting:
-            view.waiting = True
-            view.due = max(time.monotonic(), view.due)
-
     def _next_due(self) -> float | None:
-        waiting = [view.due for view in self._views.values() if view.waiting]
+        with self._views_lock:
+            waiting = [view.due for view in self._views.values() if view.waiting]
         return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
     def _push_due_views(self) -> None:
+        for name, make in self._take_due_views():
+            try:
+                value = make()
+                if value is not None:
+                    self._push(name, value)
+            except Exception:
+                _log.exception("the view %s could not be made", name)
+
+    def _take_due_views(self) -> list[tuple[str, Callable[[], Any]]]:
         now = time.monotonic()
-        for key, view in list(self._views.items()):
-            if view.waiting and view.due <= now:
-                view.waiting = False
-                view.due = now + VIEW_INTERVAL
-                try:
-                    value = view.make()
-                    if value is not None:
-                        self._push(view.name, value)
-                except Exception:
-                    _log.exception("the view %s could not be made", view.name)
-            elif not view.waiting and view.due < now - 60:
-                del self._views[key]
+        due = []
+        with self._views_lock:
+            for key, view in list(self._views.items()):
+                if view.waiting and view.due <= now:
+                    view.waiting = False
+                    view.due = now + VIEW_INTERVAL
+                    due.append((view.name, view.make))
+                elif not view.waiting and view.due < now - 60:
+                    del self._views[key]
+        return due
+
+
+def _nothing() -> None:
+    """A task that only wakes the thread."""
 
 
 class _View:
