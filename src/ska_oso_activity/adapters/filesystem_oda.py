@@ -39,6 +39,8 @@ from ska_oso_activity.domain.times import utc_now
 
 SBI_INTERFACE = "https://schema.skao.int/ska-oso-pdm-sbi/0.1"
 WRITTEN_BY = "ska-oso-activity"
+FIRST_AFTER_CREATED = 2
+"""Number of the status in an SBI's history with which the SBI itself is synced."""
 LAST_STATUSES = frozenset({"Observed", "Failed"})
 """Those that must not be lost, as nothing follows them."""
 _VERSION_FILE = re.compile(r"\.?([1-9][0-9]{0,8})\.json\Z")
@@ -97,13 +99,15 @@ class FilesystemOda:
         return FetchedBlock(self._read(self._archive, path, reference), version)
 
     def create_sbi(self, instance: SchedulingBlockInstance) -> str:
-        """Mint an id that was never used, and write version 1 and status Created."""
+        """Mint an id that was never used, and write version 1 and status Created.
+
+        They are there for every reader when this returns, and on disk, whatever happens to the
+        machine, with the next status: `main` waits for this, and need not wait for the disk.
+        """
         with _writing("the Scheduling Block Instance"):
             sbi_id, directory = self._new_sbi()
             try:
-                _write(directory, 1, _sbi(sbi_id, instance), durable=True)
-                _sync(directory.parent)
-                # Not synced, as it follows from the SBI; nobody else knows the id yet.
+                _write(directory, 1, _sbi(sbi_id, instance), durable=False)
                 history = self._history(sbi_id)
                 _make_directory(history)
                 _write(history, 1, _status(sbi_id, "Created", "Created"), durable=False)
@@ -263,7 +267,15 @@ class FilesystemOda:
             record = _status(sbi_id, status, self._last_status(directory, number, status))
             with suppress(FileExistsError):
                 _write(directory, number, record, durable=status in LAST_STATUSES)
-                return
+                break
+        if number == FIRST_AFTER_CREATED:
+            self._sync_sbi(sbi_id)
+
+    def _sync_sbi(self, sbi_id: str) -> None:
+        directory = self._directory / "sbi" / sbi_id
+        with suppress(FileNotFoundError):  # the site's to move
+            for path in (directory / "1.json", directory, directory.parent):
+                _sync(path)
 
     def _last_status(self, directory: Path, number: int, status: str) -> str:
         for earlier in range(number - 1, 0, -1):
@@ -372,9 +384,9 @@ def _make_directory(directory: Path) -> None:
         directory.mkdir()
 
 
-def _sync(directory: Path) -> None:
-    """Bring a directory's new names to the disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    """Bring a file's content, or a directory's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

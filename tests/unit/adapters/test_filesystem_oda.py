@@ -434,12 +434,32 @@ def test_a_status_half_written_in_a_crash_takes_its_number_with_it(tmp_path):
 
 def test_an_sbi_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
     oda = FilesystemOda(tmp_path)
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
 
     with pytest.raises(OdaUnavailable, match="No space left"):
         oda.create_sbi(INSTANCE)
 
     assert not [path for path in tmp_path.rglob("*") if stat.S_ISREG(path.stat().st_mode)]
+
+
+def test_an_sbi_is_on_disk_with_the_first_status_after_created(tmp_path, monkeypatch):
+    synced = []
+    sync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), sync(fd))
+    )
+    oda = FilesystemOda(tmp_path)
+    sbi_id = oda.create_sbi(INSTANCE)
+    assert synced == []  # main does not wait for the disk
+
+    oda.update_sbi_status(sbi_id, "Executing")
+
+    directory = tmp_path / "sbi" / sbi_id
+    assert {str(directory / "1.json"), str(directory), str(directory.parent)} <= set(synced)
+    synced.clear()
+    oda.update_sbi_status(sbi_id, "Observed")
+    history = tmp_path / "sbi_status_history" / sbi_id
+    assert synced == [str(history / ".3.json"), str(history)]
 
 
 def test_a_status_for_what_is_no_id_is_refused(tmp_path):
