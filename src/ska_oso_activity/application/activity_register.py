@@ -6,7 +6,6 @@ Application layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from ska_oso_activity.application.ports import History, Publisher
@@ -61,7 +60,7 @@ class ActivityRegister(Register[Activity]):
         with self.lock:
             activity = activity_of(self._next_id)
             event = self._transition(activity, ActivityState.REQUESTED)
-            self._accept(activity, asdict(event), durable=True)
+            self._accept(activity, dict(vars(event)), durable=True)
             return activity
 
     def change(
@@ -86,7 +85,7 @@ class ActivityRegister(Register[Activity]):
             event = self._transition(activity, state, reason=reason, message=message)
             # A stop was asked for by a client, who may rely on it.
             durable = activity.finished or state is ActivityState.STOPPING
-            self._append(activity, asdict(event), durable=durable, then=then)
+            self._append(activity, dict(vars(event)), durable=durable, then=then)
 
     def add_command(self, activity_id: int, command_id: str) -> None:
         """Let an activity that has ended be found by a command that came too late."""

@@ -6,7 +6,6 @@ Application layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from ska_oso_activity.application.ports import History, Publisher
@@ -90,7 +89,7 @@ class ProcedureRegister(Register[Procedure]):
         event = procedure.change_state(
             state, epoch=self._journal.epoch, seq=self._journal.next_seq, time=utc_now()
         )
-        procedure.last_event = asdict(event)
+        procedure.last_event = dict(vars(event))
         return procedure.last_event
 
     # --- What is told ------------------------------------------------------------------------

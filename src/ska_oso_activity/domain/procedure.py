@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 from ska_oso_activity.domain.arguments import ProcedureInput
@@ -186,6 +187,7 @@ class Procedure:
         )
 
 
+@lru_cache(maxsize=1024)
 def abort_request_id(request_id: str) -> str:
     """The `request_id` of the abort script that follows the stop of the procedure of `request_id`.
 
