@@ -24,7 +24,7 @@ from ska_oso_activity.domain.procedure import abort_request_id
 from ska_oso_activity.domain.times import utc_now
 
 MAX_COMMANDS = 100
-"""How many command ids an activity that has ended may gather."""
+"""How many command ids an activity may gather; of one that has ended, the newest are kept."""
 
 
 class ActivityRegister(Register[Activity]):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from ska_oso_activity.application.activity_register import ActivityRegister
+from ska_oso_activity.application.activity_register import MAX_COMMANDS, ActivityRegister
 from ska_oso_activity.application.activity_run import ActivityRun
 from ska_oso_activity.application.command_tracker import CommandTracker, ResultCode, TaskStatus
 from ska_oso_activity.application.executor_pool import ExecutorPool
@@ -217,10 +217,16 @@ class ActivityService:
 
         Raises:
             UnknownActivity: there is no such activity, or none on that subarray.
+            NoCapacity: very many stops wait for its end already.
         """
         with self._register.lock:
             activity_id = self._stop_target(request)
             activity = self._known(activity_id)
+            if activity is not None and len(activity.command_ids) >= MAX_COMMANDS:
+                raise NoCapacity(
+                    f"{MAX_COMMANDS} commands wait for activity {activity_id}, which is "
+                    f"{activity.state.name}: it is being stopped, and its end will be told"
+                )
             command_id = self._tracker.submit("StopActivity")
             self._tracker.start(command_id)
             if activity is None:

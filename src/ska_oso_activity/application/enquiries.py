@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from ska_oso_activity.application.activity_service import ActivityService
-from ska_oso_activity.application.command_tracker import CommandTracker, ResultCode, TaskStatus
+from ska_oso_activity.application.command_tracker import (
+    MAX_QUEUED,
+    CommandTracker,
+    ResultCode,
+    TaskStatus,
+)
 from ska_oso_activity.application.executor_pool import ExecutorPool
 from ska_oso_activity.application.planner import Planner
 from ska_oso_activity.application.workers import Workers
@@ -21,6 +27,7 @@ _log = logging.getLogger(__name__)
 CHECK_TIMEOUT = 60.0
 """Seconds that an executor may take to check a script."""
 MAX_ENQUIRIES = 32
+"""How many are looked into at once."""
 
 
 class Enquiries:
@@ -38,6 +45,8 @@ class Enquiries:
         self._executors = executors
         self._tracker = tracker
         self._workers = Workers("enquiry", most=MAX_ENQUIRIES)
+        self._unanswered = 0
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -48,6 +57,7 @@ class Enquiries:
 
         Raises:
             InvalidRequest: the request itself cannot be.
+            NoCapacity: too many questions are unanswered.
         """
         self._service.check_block_reference(command)
         subarray_id = self._service.lane_of_request(command)
@@ -75,6 +85,7 @@ class Enquiries:
 
         Raises:
             InvalidRequest: the block is in a file outside the allowed folders.
+            NoCapacity: too many questions are unanswered.
         """
         self._service.check_block_reference(ActivityCommand(reference, "-"))
 
@@ -87,6 +98,13 @@ class Enquiries:
         return self._ask("DescribeSchedulingBlock", look)
 
     def _ask(self, name: str, question: Callable[[], tuple[ResultCode, str]]) -> str:
+        with self._lock:
+            if self._unanswered >= MAX_ENQUIRIES + MAX_QUEUED:
+                raise NoCapacity(
+                    f"{name} is not accepted while {self._unanswered} questions about blocks are "
+                    "unanswered: ask again when some have been"
+                )
+            self._unanswered += 1
         command_id = self._tracker.submit(name)
 
         def work() -> None:
@@ -98,6 +116,8 @@ class Enquiries:
                 code, text = ResultCode.FAILED, f"{Reason.INTERNAL_ERROR}: {error}"
             failed = code is ResultCode.FAILED
             status = TaskStatus.FAILED if failed else TaskStatus.COMPLETED
+            with self._lock:
+                self._unanswered -= 1
             self._tracker.finish(command_id, status, code, text)
 
         self._workers.submit(work)

@@ -134,6 +134,41 @@ def test_one_that_was_being_delivered_is_not_delivered_again(benches, delivered)
         assert again.get(activity_id)["reason"] == "EXECUTOR_UNAVAILABLE"
 
 
+def test_what_a_crash_made_us_forget_is_asked_of_the_executor_that_was_chosen_first(benches):
+    """The power went after PrepareProcess: only the acceptance, which was synced, is on disk."""
+    first, second = FakeExecutor("a/b/1"), FakeExecutor("a/b/2")
+    bench = benches(executors=[first, second]).begin()
+    accepted = None
+
+    def remember():
+        nonlocal accepted
+        accepted = accepted or dict(bench.history.record(activity_id))
+
+    bench.archive.answers.clear()
+    activity_id = bench.run_activity()
+    remember()
+    bench.archive.let_go()
+    bench.becomes(activity_id, "RUNNING")
+    chosen = next(each for each in (first, second) if each.procedures)
+    history = bench.history.reopened()
+    history.append(
+        activity_id, {**accepted, "state": "PREPARING"}, None, finished=False, durable=True
+    )
+    chosen.settled()
+    other = second if chosen is first else first
+    for executor in (first, second):
+        executor.listener = None
+    again = benches(history=history, archive=bench.archive, executors=[first, second]).begin()
+    # The one that is not busy would be chosen now.
+    again.becomes(activity_id, "RUNNING")
+
+    assert other.procedures == {}
+    assert len(chosen.procedures) == 1
+    assert chosen.mains() == [1]
+    chosen.end(1)
+    again.becomes(activity_id, "SUCCEEDED")
+
+
 @pytest.mark.parametrize("state", ["PREPARING", "READY", "RUNNING", "STOPPING"])
 @pytest.mark.parametrize("back", [True, False])
 def test_one_that_was_under_way_is_followed_to_its_end(benches, state, back):

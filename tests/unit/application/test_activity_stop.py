@@ -8,6 +8,7 @@ import pytest
 from ska_oso_activity.domain.errors import (
     ExecutorUnavailable,
     ExecutorUncertain,
+    NoCapacity,
     ScriptNotAllowed,
     UnknownActivity,
 )
@@ -284,3 +285,16 @@ def test_a_stop_after_an_uncertain_try_that_was_not_delivered_ends_the_activity(
     bench.executor.gates.pop("prepare").set()
 
     bench.becomes(activity_id, "STOPPED", "FAILED", timeout=0.6)
+
+
+def test_very_many_stops_of_one_activity_are_refused_and_the_first_ones_hold(bench):
+    bench.executor.stops = False
+    activity_id = bench.running()
+    stops = [bench.stop_activity(activity_id) for _ in range(99)]
+
+    with pytest.raises(NoCapacity, match="100 commands wait for activity 1"):
+        bench.stop_activity(activity_id)
+    bench.executor.end(1, "STOPPED")
+    bench.becomes(activity_id, "STOPPED")
+
+    assert {bench.result(stop_id)[0] for stop_id in stops} == {0}

@@ -5,7 +5,12 @@ from collections import deque
 
 import pytest
 
-from ska_oso_activity.domain.errors import ExecutorUnavailable, InvalidRequest, ScriptNotAllowed
+from ska_oso_activity.domain.errors import (
+    ExecutorUnavailable,
+    InvalidRequest,
+    NoCapacity,
+    ScriptNotAllowed,
+)
 from ska_oso_activity.domain.request import parse_block_argument
 from tests.fakes import SBD, activity_command, block_text, kwargs
 
@@ -117,3 +122,16 @@ def test_a_block_that_is_not_there_cannot_be_described(bench):
 
     assert code == 3
     assert text.startswith("SB_NOT_FOUND: ")
+
+
+def test_more_questions_than_can_wait_are_refused(bench):
+    bench.archive.answers.clear()
+    reference = parse_block_argument(SBD)
+    asked = [bench.enquiries.describe(reference) for _ in range(64)]
+
+    with pytest.raises(NoCapacity, match="64 questions about blocks are unanswered"):
+        bench.enquiries.describe(reference)
+    bench.archive.let_go()
+
+    assert [bench.result(command_id)[0] for command_id in asked] == [0] * 64
+    assert bench.result(bench.enquiries.describe(reference))[0] == 0
