@@ -42,6 +42,7 @@ class TangoPublisher:
         self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._views: dict[object, _View] = {}
         self._views_lock = threading.Lock()
+        self._attributes: dict[str, tango.Attribute] = {}
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -91,13 +92,23 @@ class TangoPublisher:
             self._device.set_state(value)
         elif name == "Status":
             self._device.set_status(value)
-        self.values[name] = value
+        self.values[name] = value  # first: who subscribes from now on reads it
         try:
-            self._device.push_change_event(name, value)
-            if name != "_lrcEvent":
+            attribute = self._attribute(name)
+            if attribute.change_event_subscribed():
+                self._device.push_change_event(name, value)
+            if attribute.archive_event_subscribed():
                 self._device.push_archive_event(name, value)
         except tango.DevFailed as error:
             _log.error("event of %s was not pushed: %s", name, error.args[0].desc)
+
+    def _attribute(self, name: str) -> tango.Attribute:
+        """An attribute, which knows whether anybody listens: a push costs even if nobody does."""
+        attribute = self._attributes.get(name)
+        if attribute is None:
+            attribute = self._device.get_device_attr().get_attr_by_name(name)
+            self._attributes[name] = attribute
+        return attribute
 
     # --- Views -------------------------------------------------------------------------------
 
