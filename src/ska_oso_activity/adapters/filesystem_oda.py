@@ -80,6 +80,8 @@ class FilesystemOda:
         self._files = Roots(block_roots)
         self._index: dict[str, _Indexed] = {}
         self._index_lock = threading.Lock()
+        self._last_written: dict[str, tuple[int, str]] = {}
+        """Number and status by SBI, of those that we wrote and that have not come to their end."""
 
     def allows(self, reference: BlockReference) -> bool:
         """Whether a reference may be followed: a file must lie beneath the block roots."""
@@ -111,6 +113,7 @@ class FilesystemOda:
                 history = self._history(sbi_id)
                 _make_directory(history)
                 _write(history, 1, _status(sbi_id, "Created", "Created"), durable=False)
+                self._last_written[sbi_id] = 1, "Created"
             except BaseException:
                 # Nothing says that this one exists, so nothing of it may stay.
                 _remove(directory, self._history(sbi_id))
@@ -259,16 +262,17 @@ class FilesystemOda:
 
     def _append_status(self, sbi_id: str, status: str) -> None:
         directory = self._history(sbi_id)
-        with suppress(FileExistsError):
-            _make_directory(directory)
+        last = self._last_written.pop(sbi_id, None)
         while True:
-            matches = map(_VERSION_FILE.match, os.listdir(directory))  # noqa: PTH208
-            number = max((int(match[1]) for match in matches if match), default=0) + 1
-            record = _status(sbi_id, status, self._last_status(directory, number, status))
-            with suppress(FileExistsError):
-                _write(directory, number, record, durable=status in LAST_STATUSES)
+            number, previous = last or self._look_up_last(directory, status)
+            record = _status(sbi_id, status, previous)
+            with suppress(FileExistsError):  # somebody else's; look again
+                _write(directory, number + 1, record, durable=status in LAST_STATUSES)
                 break
-        if number == FIRST_AFTER_CREATED:
+            last = None
+        if status not in LAST_STATUSES:
+            self._last_written[sbi_id] = number + 1, status
+        if number + 1 == FIRST_AFTER_CREATED:
             self._sync_sbi(sbi_id)
 
     def _sync_sbi(self, sbi_id: str) -> None:
@@ -277,12 +281,17 @@ class FilesystemOda:
             for path in (directory / "1.json", directory, directory.parent):
                 _sync(path)
 
-    def _last_status(self, directory: Path, number: int, status: str) -> str:
-        for earlier in range(number - 1, 0, -1):
+    def _look_up_last(self, directory: Path, status: str) -> tuple[int, str]:
+        """Number of the last status in a history, and the last that can be read, else `status`."""
+        with suppress(FileExistsError):
+            _make_directory(directory)
+        matches = map(_VERSION_FILE.match, os.listdir(directory))  # noqa: PTH208
+        number = max((int(match[1]) for match in matches if match), default=0)
+        for earlier in range(number, 0, -1):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 record = json.loads((directory / f"{earlier}.json").read_bytes())
-                return str(record["current_status"])
-        return status
+                return number, str(record["current_status"])
+        return number, status
 
 
 def _sbi(sbi_id: str, instance: SchedulingBlockInstance) -> dict[str, Any]:
