@@ -18,6 +18,8 @@ from benchmarks.report import Figure, Report, Value
 from benchmarks.stack import BIG_BLOCK, Stack
 
 SUBARRAYS = 16
+POOLS = {"Pool empty, forked on demand": 0, "No fork server, fresh interpreters": -1}
+"""Other sizes of the pool of processes that wait for scripts."""
 CORE = "% of a core"
 
 
@@ -60,6 +62,14 @@ def main(
         report.figures["A trivial script that was prepared"] = activities.prepared(
             client, trivial, n
         )
+        for title, size in POOLS.items():
+            progress.print(f"{title[0].lower()}{title[1:]} ...")
+            stack.keep_warm(size)
+            report.figures[f"{title}: a trivial script"] = activities.steps(client, trivial, n // 2)
+            report.figures[f"{title}: one that imports tango"] = activities.steps(
+                client, talks, n // 2
+            )
+        stack.keep_warm(None)
         progress.print("deaths ...")
         report.figures["A script dies"] = activities.deaths(client, exits, waits, n // 2)
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import tango
+
 from ska_oso_activity.cli.stack.processes import descendants, kill_all
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -63,6 +65,15 @@ class Stack:
         (self.script_execution,) = ready["script_execution"]
         # Where cppTango looks, in this process and in those that it starts.
         os.environ["TANGO_HOST"] = ready["tango_host"]
+
+    def keep_warm(self, size: int | None) -> None:
+        """Have so many processes wait for scripts; None: as many as by default."""
+        database = tango.Database()
+        if size is None:
+            database.delete_device_property(self.script_execution, ["WarmScripts"])
+        else:
+            database.put_device_property(self.script_execution, {"WarmScripts": [str(size)]})
+        tango.DeviceProxy(self.script_execution).command_inout("Init")
 
     def family(self) -> set[int]:
         """The launcher and everything that it started."""
