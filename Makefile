@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
-CODE := $(wildcard src tests benchmarks)
+CODE := $(wildcard src tests benchmarks faults)
 UV := uv==0.13.*
 
 # The first Python here that runs and is new enough; `make PYTHON=/path/to/python` takes another.
@@ -20,7 +20,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format bench docs build lock clean \
+.PHONY: help venv demo test lint format bench faults docs build lock clean \
 	python-test python-lint python-format python-build docs-build oci-image-build helm-chart-lint
 
 help: ## List what can be made
@@ -57,6 +57,9 @@ demo: venv ## Start everything and watch two activities run (BLOCK=file ACTIVITY
 bench: venv ## Measure how fast activities start
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+faults: venv ## Kill everything at every moment and see what is promised (ARGS="--seed N --minutes M")
+	@$(BIN)/python -m faults $(ARGS)
+
 # --- Work
 
 test: venv ## Run the tests (ARGS="-k name" chooses some)
@@ -90,7 +93,7 @@ lock: venv ## Resolve the requirements anew (ARGS=--upgrade takes newer releases
 
 clean: ## Remove what was built, and .venv
 	rm -rf $(VENV) dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
-	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find src tests benchmarks faults -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # --- The names that SKA's pipelines and developers know
 

@@ -143,7 +143,8 @@ def activity_command(**changes: Any) -> ActivityCommand:
 class InMemoryHistory:
     """`ports.History` in memory.
 
-    `refusing` makes it take no record; `appended` lists (record id, state, event seq, durable).
+    `refusing` makes it take no record, `full` nothing new, and `longest` none that is longer;
+    `appended` lists (record id, state, event seq, durable).
     """
 
     def __init__(self, *, keep: int = 1000) -> None:
@@ -152,6 +153,8 @@ class InMemoryHistory:
         self.keep = keep
         self.refusing = False
         self.refusing_trim = False
+        self.full = False
+        self.longest = 2**30
         self.appended: list[tuple[int, str | None, int | None, bool]] = []
         self._records: dict[int, str] = {}
         self._finished: dict[int, None] = {}
@@ -181,9 +184,12 @@ class InMemoryHistory:
         *,
         finished: bool,
         durable: bool,
+        reserve: bool = False,
     ) -> None:
         body = strict_json.dumps(record)
-        if self.refusing:
+        if reserve:
+            self.require_room()
+        if self.refusing or len(body) > self.longest:
             NEWS.tell()
             raise OSError(28, "No space left on device")
         if event is not None:
@@ -202,6 +208,11 @@ class InMemoryHistory:
         seq_of_event = None if event is None else event[0]
         self.appended.append((record_id, record.get("state"), seq_of_event, durable))
 
+    def require_room(self) -> None:
+        if self.full:
+            NEWS.tell()
+            raise OSError(28, "the disk is full")
+
     def record(self, record_id: int) -> dict[str, Any] | None:
         body = self._records.get(record_id)
         return None if body is None else json.loads(body)
@@ -210,8 +221,10 @@ class InMemoryHistory:
         return [json.loads(self._records[key]) for key in sorted(self._records)]
 
     def events_since(self, seq: int, limit: int | None = None) -> list[dict[str, Any]]:
-        found = [json.loads(self._events[each][1]) for each in sorted(self._events) if each > seq]
-        return found[:limit]
+        return [json.loads(text) for text in self.event_texts_since(seq, limit)]
+
+    def event_texts_since(self, seq: int, limit: int | None = None) -> list[str]:
+        return [self._events[each][1] for each in sorted(self._events) if each > seq][:limit]
 
     def last_seq(self) -> int:
         return self._last_seq
@@ -723,14 +736,14 @@ class FakeExecutor:
 class FakeScriptHost:
     """`ports.ScriptHost` that notes what it is asked; what scripts do is told with `say` and `end`.
 
-    `away` makes it unreachable. `on_launch` and `on_launched` are called inside each launch, before
-    and after it takes effect.
-    As the real one it starts a script once, however often it is asked.
+    `away` makes it unreachable, `busy` has it waited for. `on_launch` and `on_launched` are called
+    inside each launch, before and after it takes effect. As the real one it starts a script once,
+    however often it is asked.
     """
 
     def __init__(self) -> None:
         self.listener: ScriptHostListener | None = None
-        self.away = False
+        self.away = self.busy = False
         self.on_launch: Callable[[], None] = lambda: None
         self.on_launched: Callable[[], None] = lambda: None
         self.launched: list[ProcessSpec] = []
@@ -744,6 +757,13 @@ class FakeScriptHost:
 
     def open(self) -> None:
         self.opened = True
+
+    @property
+    def takes_at_once(self) -> bool:
+        return not self.away and not self.busy
+
+    def wait_for_contact(self) -> None:
+        self._reach()
 
     def launch(self, spec: ProcessSpec) -> None:
         self.on_launch()
@@ -827,10 +847,14 @@ class FakeDoor:
         self.opens.set()
         self.located: list[Script] = []
 
-    def admit(self, script: Script) -> None:
-        error = self.refused.get(getattr(script, "uri", "inline"))
-        if error is not None:
-            raise error
+    def admit(self, script: Script) -> LocatedScript | None:
+        uri = getattr(script, "uri", "inline")
+        if uri in self.refused:
+            raise self.refused[uri]
+        if isinstance(script, GitScript) or uri in self.broken or not self.opens.is_set():
+            return None
+        self.located.append(script)
+        return LocatedScript(Path("/scripts/observe.py"), script.to_json())
 
     def locate(
         self, script: Script, *, report: Callable[[str], None], cancelled: Callable[[], bool]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import os
 import threading
@@ -35,9 +37,24 @@ WARM = 4
 ATTACH_SECONDS = 10.0
 """How long a call waits for a host that is being found or started."""
 
+AWAY_SECONDS = 2.0
+"""How long a host may be away, with nothing known to be wrong, before that is told."""
+
+PONG_SECONDS = 2.5
+"""How long it may take to answer: long for a host, so that a busy machine raises no alarm."""
+
 RETRY_SECONDS = 1.0
 LOCK_SECONDS = 0.5
-"""How long a host that is gone may keep its lock: its descriptors are closed one by one."""
+"""After the end of a connection, how long we wait to see that the host has ended, too."""
+
+ENDING_SECONDS = 10.0
+"""The same, if the host has said that it is ending; it may have much to put away."""
+
+LAST_WORDS = frozenset({"replaced", "ending"})
+"""Kinds after which the host ends the connection."""
+
+UNHURRIED = frozenset({"state", "output", "pong"})
+"""Kinds that are acknowledged with what comes next: a repeat of them changes nothing."""
 
 LOG = logging.getLogger(__name__)
 
@@ -45,8 +62,7 @@ LOG = logging.getLogger(__name__)
 class HostClient:
     """Attaches to the host of a directory, starts one where there is none, and again if it is lost.
 
-    The listener is called from one thread, in order. It must not wait for a lock that a caller of
-    `launch` holds: that waits while contact is made.
+    The listener is called from one thread, in order.
     """
 
     def __init__(
@@ -77,6 +93,11 @@ class HostClient:
         self._attachment: Attachment | None = None
         self._greeted = False
         self._trouble = "it was not attached to yet"
+        self._is_lasting = False
+        self._away_since = time.monotonic()
+        self._last_host: str | None = None
+        self._pings = itertools.count(1)
+        self._ponged = 0
         self._closing = False
         self._seen: dict[int, int] = {}
         self._thread = threading.Thread(target=self._run, name="script-host-client", daemon=True)
@@ -92,7 +113,44 @@ class HostClient:
         """Make contact, in the background; the listener hears `on_host_attached`."""
         self._thread.start()
 
+    def check(self) -> None:
+        """Look whether scripts can be run; takes up to `PONG_SECONDS`.
+
+        Raises:
+            ExecutorUnavailable: they cannot, and not only for the moment that a host takes to come.
+        """
+        with self._changed:
+            attachment = self._attachment if self._greeted else None
+            away = 0.0 if attachment else time.monotonic() - self._away_since
+            if attachment is None and (self._is_lasting or away > AWAY_SECONDS):
+                raise ExecutorUnavailable(f"it cannot be reached: {self._trouble}")
+        if attachment is None or not attachment.answers("ping"):
+            return
+        ping = next(self._pings)
+        with contextlib.suppress(OSError):  # then contact is lost, and will be made anew
+            attachment.send({"kind": "ping", "ping": ping})
+        with self._changed:
+            answered = self._changed.wait_for(
+                lambda: self._ponged >= ping or self._attachment is not attachment, PONG_SECONDS
+            )
+        if not answered:
+            raise ExecutorUnavailable(f"it has not answered for {PONG_SECONDS:g} s")
+
     # --- The port
+
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether there is contact, and sending has not to wait."""
+        attachment = self._attachment
+        return self._greeted and attachment is not None and attachment.takes_at_once
+
+    def wait_for_contact(self) -> None:
+        """Wait while a host is being found or started."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._greeted or self._closing, ATTACH_SECONDS)
+            if not self._greeted:
+                reason = "it was let go" if self._closing else self._trouble
+                raise ExecutorUnavailable(f"the script host cannot be reached: {reason}")
 
     def launch(self, spec: ProcessSpec) -> None:
         """Make a process and load the script in it."""
@@ -108,7 +166,6 @@ class HostClient:
             grace=spec.grace,
             limits=spec.limits,
         )
-        self._wait_attached()
         self._send({"kind": "launch", **request.to_json()})
 
     def start(self, procedure_id: int, function: str, args: ProcedureInput) -> None:
@@ -171,65 +228,99 @@ class HostClient:
         try:
             attachment.send(message)
         except OSError as error:
+            with self._changed:  # who waits for contact now waits for the next
+                if self._attachment is attachment:
+                    self._greeted = False
+                    self._away_since = time.monotonic()
             raise ExecutorUnavailable(f"the script host cannot be reached: {error}") from error
-
-    def _wait_attached(self) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._greeted or self._closing, ATTACH_SECONDS)
-            if not self._greeted:
-                reason = "it was let go" if self._closing else self._trouble
-                raise ExecutorUnavailable(f"the script host cannot be reached: {reason}")
 
     def _run(self) -> None:
         while not self._closing:
             try:
-                attachment = attach(self._directory, self._lifeline, self._idle_seconds, self._warm)
+                attachment = attach(
+                    self._directory,
+                    self._lifeline,
+                    self._idle_seconds,
+                    self._warm,
+                    given_up=lambda: self._closing,
+                )
             except HostUnavailable as error:
                 LOG.error("%s", error)  # noqa: TRY400 - the text says it all
-                self._trouble = str(error)
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closing, RETRY_SECONDS)
+                self._wait_after(str(error))
                 continue
-            replaced = self._follow(attachment)
-            if replaced:
-                self._trouble = "another server has attached to it"
+            except Exception as error:
+                LOG.exception("the script host cannot be attached to")
+                self._wait_after(f"{type(error).__name__}: {error}")
+                continue
+            last_word = self._follow(attachment)
+            if last_word == "replaced":
                 LOG.error("another server has attached to the script host: it is left to that one")
+                self._note_trouble(
+                    "another server has attached to it, and two cannot share a StateDirectory: "
+                    "end that one, then call Init here"
+                )
                 return
             if not self._closing:
-                self._look_after_lost_host()
+                is_ending = last_word == "ending"
+                self._look_after_lost_host(ENDING_SECONDS if is_ending else LOCK_SECONDS)
 
-    def _follow(self, attachment: Attachment) -> bool:
-        """Deal with what the host says until contact ends; whether another server took over."""
+    def _note_trouble(self, text: str, *, lasting: bool = True) -> None:
+        with self._changed:
+            self._trouble = text
+            self._is_lasting = lasting
+
+    def _wait_after(self, trouble: str) -> None:
+        self._note_trouble(trouble)
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, RETRY_SECONDS)
+
+    def _follow(self, attachment: Attachment) -> str | None:
+        """Deal with what the host says until contact ends.
+
+        Returns:
+            Why it ends, if the host has said so: `replaced` (another server took over), `ending`.
+        """
         LOG.info("attached to script host %s", attachment.hello.get("host"))
         with self._changed:
             if self._closing:
                 attachment.close()
             self._attachment = attachment
-        self._tell("on_host_attached", frozenset(attachment.hello.get("procedures") or ()))
+        host = attachment.hello.get("host")
+        known = frozenset(attachment.hello.get("procedures") or ())
+        self._tell("on_host_attached", known, same_host=host == self._last_host)
+        self._last_host = host
         with self._changed:  # now the listener knows which scripts are there: new ones may follow
             self._greeted = True
+            self._is_lasting = False
             self._changed.notify_all()
-        replaced = False
+        last_word: str | None = None
         for batch in attachment.batches():
-            replaced = replaced or any(message.get("kind") == "replaced" for message in batch)
+            for message in batch:
+                if message.get("kind") in LAST_WORDS:
+                    last_word = str(message["kind"])
             handled = self._handle(batch)
+            if all(message.get("kind") in UNHURRIED for message in batch):
+                continue
             acks = [{"kind": "ack", "procedure_id": key, "n": n} for key, n in handled.items()]
             try:
-                attachment.send(*acks)
+                if acks:
+                    attachment.send(*acks)
             except OSError:
                 break
         with self._changed:
             self._attachment = None
             self._greeted = False
             self._trouble = "contact was lost"
+            self._away_since = time.monotonic()
+            self._changed.notify_all()
         attachment.release()
-        return replaced
+        return last_word
 
-    def _look_after_lost_host(self) -> None:
+    def _look_after_lost_host(self, patience: float) -> None:
         """If the host is gone, and not only the connection: end what it left, and say so."""
-        deadline = time.monotonic() + LOCK_SECONDS
+        deadline = time.monotonic() + patience
         lock = self._directory.try_lock()
-        while lock is None and time.monotonic() < deadline:
+        while lock is None and time.monotonic() < deadline and not self._closing:
             time.sleep(0.005)
             lock = self._directory.try_lock()
         if lock is None:
@@ -259,7 +350,10 @@ class HostClient:
         """
         done: dict[int, int] = {}
         for message in batch:
-            handler = self._handlers.get(str(message.get("kind")))
+            kind = str(message.get("kind"))
+            if kind == "pong":
+                self._on_pong(message)
+            handler = self._handlers.get(kind)
             if handler is None:
                 continue
             procedure_id, n = message["procedure_id"], message["n"]
@@ -272,6 +366,11 @@ class HostClient:
                 self._seen[procedure_id] = n
             done[procedure_id] = n
         return done
+
+    def _on_pong(self, message: Message) -> None:
+        with self._changed:
+            self._ponged = max(self._ponged, int(message.get("ping") or 0))
+            self._changed.notify_all()
 
     def _on_state(self, procedure_id: int, message: Message) -> None:
         self._listener.on_process_state(procedure_id, message["state"], message.get("pid"))
@@ -300,9 +399,9 @@ class HostClient:
             ),
         )
 
-    def _tell(self, method: str, *args: Any) -> None:
+    def _tell(self, method: str, *args: Any, **more: Any) -> None:
         try:
-            getattr(self._listener, method)(*args)
+            getattr(self._listener, method)(*args, **more)
         except Exception:
             LOG.exception("the listener failed")
 

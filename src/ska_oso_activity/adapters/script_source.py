@@ -136,14 +136,15 @@ class ScriptDoor:
         self._git = git
         self._inline_directory = inline_directory
 
-    def admit(self, script: Script) -> None:
+    def admit(self, script: Script) -> LocatedScript | None:
         """Check a script against the policy; see `ports.ScriptSource`."""
         if isinstance(script, GitScript):
             self._git.admit(script)
         elif isinstance(script, InlineScript):
             self._admit_inline(script)
         else:
-            self._find(script)
+            return LocatedScript(self._find(script), script.to_json())
+        return None
 
     def locate(
         self, script: Script, *, report: Callable[[str], None], cancelled: Callable[[], bool]

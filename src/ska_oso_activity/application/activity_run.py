@@ -2,8 +2,8 @@
 
 Application layer. In order: fetch the Scheduling Block from the archive; find the activity; turn
 its PDM script into ours; combine the arguments; check all that can be checked; only then record
-and create things; send PrepareProcess; while the script is being prepared, create the SBI, then send
-StartProcess, which the executor carries out at READY. What it says on the way is for
+and create things; send PrepareProcess; while the script is being prepared, create the SBI; then
+send StartProcess, which the executor carries out at READY. What it says on the way is for
 `activity_follow`.
 """
 

@@ -303,6 +303,10 @@ class ActivityService:
         """Events after `seq`, oldest first; from the oldest kept if that is later."""
         return self._register.events_since(seq)
 
+    def event_texts_since(self, seq: int) -> list[str]:
+        """The same as JSON texts, as they were written: a full history has thousands."""
+        return self._register.event_texts_since(seq)
+
     def _known(self, activity_id: int) -> Activity | None:
         """The activity if it is live, None if it has ended.
 

@@ -5,6 +5,7 @@ Application layer.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections import deque
@@ -21,17 +22,31 @@ _log = logging.getLogger(__name__)
 RETRY_INTERVAL = 0.5
 """Seconds between attempts to write what the disk refused."""
 
+LOOK_INTERVAL = 2.0
+"""Seconds between two looks at a disk that gives no trouble."""
 
-EXTRAS = ("result", "stacktrace")
-"""What a record can do without, if it must."""
+_EXTRAS: dict[str, Any] = {"stacktrace": None, "output_tail": []}
+_DETAILS: dict[str, Any] = {"script_args": {}, "runtime_args": {}, "labels": {}}
+_SPARES: tuple[dict[str, Any], ...] = (
+    {"result": None},
+    {"result": None, **_EXTRAS},
+    {"result": None, **_EXTRAS, **_DETAILS},
+)
+"""What a record can do without, if it must, and what it has in its place; the last only the record
+of something that has ended."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One record as it is now, and the event that brought it here, if one did."""
+    """One record as it is now, and the event that brought it here, if one did.
+
+    Where the disk has no space for all of a record, it is made smaller, and its message says so.
+    """
 
     record_id: int
-    record: Mapping[str, Any]
+    record: dict[str, Any]
     event: Mapping[str, Any] | None
     finished: bool
     durable: bool
@@ -42,11 +57,12 @@ class Journal:
     """Writes entries to the history and then tells them.
 
     While the disk refuses, entries wait in order and are told once they are written: the
-    announcement of a fact waits for its record, never the other way round.
+    announcement of a fact waits for its record, never the other way round. On a full disk that is
+    rare: the history holds space for what is to come of all that was accepted.
 
     Args:
         lock: the lock of the service that owns this journal; all calls are made while holding it.
-        on_health: called with the trouble when writing fails, with None when it works again.
+        on_health: called with the trouble when nothing new is accepted, with None when it is again.
     """
 
     def __init__(
@@ -59,10 +75,11 @@ class Journal:
         self._lock = lock
         self._on_health = on_health
         self._waiting: deque[Entry] = deque()
-        self._timer: threading.Timer | None = None
-        self._closed = False
-        self._troubled = False
+        self._trouble: str | None = None
         self._seq = history.last_seq()
+        self._closing = threading.Event()
+        self._news = threading.Event()
+        threading.Thread(target=self._watch, name="journal", daemon=True).start()
 
     @property
     def epoch(self) -> str:
@@ -78,7 +95,8 @@ class Journal:
         """Write the first entry of something new, synced, or refuse it.
 
         Raises:
-            NoSpace: the disk takes no record; nothing was created and no seq used.
+            NoSpace: the disk takes no record, or has no space for the records that will follow;
+                nothing was created and no seq used.
         """
         if self._waiting:
             raise NoSpace(
@@ -86,15 +104,15 @@ class Journal:
                 "free space or repair the state directory, then ask again"
             )
         try:
-            self._write(entry)
+            self._write(entry, reserve=True)
         except OSError as error:
             self._troubled_by(error)
             raise NoSpace(
-                f"the request could not be written to disk ({error}), so it is not accepted; "
-                "free space or repair the state directory, then ask again"
+                f"the request could not be written to disk ({_words(error)}), so it is not "
+                "accepted; free space or repair the state directory, then ask again"
             ) from error
         self._seq += entry.event is not None
-        self._in_order()
+        self._tell_health(None)
         entry.tell()
 
     def append(self, entry: Entry) -> None:
@@ -106,11 +124,10 @@ class Journal:
 
     def close(self) -> None:
         """Stop trying."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._closing.set()
+        self._news.set()
 
-    def _write(self, entry: Entry) -> None:
+    def _write(self, entry: Entry, *, reserve: bool = False) -> None:
         event = None if entry.event is None else (int(entry.event["seq"]), entry.event)
         self._history.append(
             entry.record_id,
@@ -118,62 +135,97 @@ class Journal:
             event,
             finished=entry.finished,
             durable=entry.durable,
+            reserve=reserve,
         )
 
     def _drain(self) -> None:
-        while self._waiting and not self._closed:
+        while self._waiting and not self._closing.is_set():
+            entry = self._waiting[0]
             try:
-                self._write(self._waiting[0])
+                self._write(entry)
             except OSError as error:
-                self._troubled_by(error)
-                return
+                if error.errno not in _FULL or not self._write_lean(entry, "the disk is full"):
+                    self._troubled_by(error)
+                    return
             except Exception:
                 # A defect of ours must not hold up everything that comes after.
-                _log.exception("the record %d cannot be written whole", self._waiting[0].record_id)
-                if not self._write_without_extras():
+                _log.exception("the record %d cannot be written whole", entry.record_id)
+                if not self._write_lean(entry, "it could not be written"):
+                    _log.error("the record %d is lost", entry.record_id)
                     self._waiting.popleft()
                     continue
-            entry = self._waiting.popleft()
-            self._in_order()
+            self._waiting.popleft()
             entry.tell()
+        if self._trouble is not None:
+            self._look_at_room()
 
-    def _write_without_extras(self) -> bool:
-        """Write the first waiting record without what its script gave; whether that worked."""
-        entry = self._waiting[0]
-        lean = {**entry.record, **{key: None for key in EXTRAS if key in entry.record}}
-        try:
-            self._write(replace(entry, record=lean))
-        except Exception:
-            _log.exception("the record %d is lost", entry.record_id)
-            return False
-        return True
+    def _write_lean(self, entry: Entry, why: str) -> bool:
+        """Write an entry without what its record can do without; whether that worked."""
+        tried: dict[str, Any] = {}
+        for spares in _SPARES if entry.finished else _SPARES[:-1]:
+            left_out = {key: spares[key] for key in spares if entry.record.get(key)}
+            if left_out == tried:
+                continue
+            tried = left_out
+            note = f"not kept, as {why}: {', '.join(left_out)}"
+            message = entry.record.get("message")
+            lean = {
+                **entry.record,
+                **left_out,
+                "message": f"{message}; {note}" if message else note,
+            }
+            try:
+                self._write(replace(entry, record=lean))
+            except Exception as error:
+                _log.warning("the record %d is too large (%s): %s", entry.record_id, note, error)
+                continue
+            _log.error("of the record %d was %s", entry.record_id, note)
+            entry.record.update(lean)
+            return True
+        return False
+
+    # --- Trouble -----------------------------------------------------------------------------
 
     def _troubled_by(self, error: OSError) -> None:
-        if not self._troubled:
-            _log.error("%s: facts wait to be told until it can be written again", error)
-        self._troubled = True
-        self._on_health(f"history cannot be written: {error}")
-        if self._timer is None and not self._closed:
-            self._timer = threading.Timer(RETRY_INTERVAL, self._retry)
-            self._timer.daemon = True
-            self._timer.start()
+        if self._trouble is None:
+            _log.error("%s: what happens is told once it can be written", error)
+        self._tell_health(f"history cannot be written: {_words(error)}")
+        self._news.set()
 
-    def _in_order(self) -> None:
-        if self._troubled:
-            self._troubled = False
-            self._on_health(None)
+    def _tell_health(self, trouble: str | None) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._on_health(trouble)
 
-    def _retry(self) -> None:
-        with self._lock:
-            self._timer = None
-            if self._closed:
-                return
-            if self._waiting:
-                self._drain()
-                return
-            try:
+    def _watch(self) -> None:
+        """Try again what the disk refused; see that it would take more."""
+        while not self._closing.is_set():
+            self._news.wait(LOOK_INTERVAL)
+            if self._news.is_set():
+                self._news.clear()
+                self._closing.wait(RETRY_INTERVAL)
+            with self._lock:
+                if self._closing.is_set():
+                    return
+                if self._waiting:
+                    self._drain()
+                else:
+                    self._look_at_room()
+                if self._trouble is not None:
+                    self._news.set()
+
+    def _look_at_room(self) -> None:
+        if self._waiting:
+            return
+        try:
+            if self._trouble is not None:
                 self._history.set_note("probe", utc_now())
-            except OSError as error:
-                self._troubled_by(error)
-            else:
-                self._in_order()
+            self._history.require_room()
+        except OSError as error:
+            self._troubled_by(error)
+        else:
+            self._tell_health(None)
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)

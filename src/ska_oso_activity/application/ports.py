@@ -123,6 +123,7 @@ class History(Protocol):
         *,
         finished: bool,
         durable: bool,
+        reserve: bool = False,
     ) -> None:
         """Store a record and the event that brought it here, in one transaction.
 
@@ -130,9 +131,17 @@ class History(Protocol):
             event: its seq and its JSON; None where the record changed without a transition.
             finished: nothing will change in the record: it may be removed when it is old.
             durable: return only after it is synced to the disk.
+            reserve: this is new: take it only with space set aside for what will follow.
 
         Raises:
-            OSError: the disk takes no record.
+            OSError: the disk takes no record; ENOSPC: a smaller one it may take.
+        """
+
+    def require_room(self) -> None:
+        """See that something new would be taken.
+
+        Raises:
+            OSError: the disk is full, or cannot be used; what was accepted before has its space.
         """
 
     def record(self, record_id: int) -> dict[str, Any] | None:
@@ -143,6 +152,9 @@ class History(Protocol):
 
     def events_since(self, seq: int, limit: int | None = None) -> list[dict[str, Any]]:
         """Events after `seq`, oldest first."""
+
+    def event_texts_since(self, seq: int, limit: int | None = None) -> list[str]:
+        """The same as JSON texts, as they were written."""
 
     def last_seq(self) -> int:
         """The greatest seq ever used; 0 for none."""
@@ -241,8 +253,11 @@ class LocatedScript:
 class ScriptSource(Protocol):
     """The door that scripts come through."""
 
-    def admit(self, script: Script) -> None:
+    def admit(self, script: Script) -> LocatedScript | None:
         """Check a script against the policy, at once and without a network.
+
+        Returns:
+            The script, if it is there already; None: `locate` makes it ready.
 
         Raises:
             ScriptNotAllowed, ScriptNotFound: it may not, or cannot, be run.
@@ -338,19 +353,26 @@ class ProcessEnd:
 class ScriptHost(Protocol):
     """The process that owns scripts. Calls send a message and return; answers are events.
 
-    `start` and `stop` raise ExecutorUnavailable where there is no contact with the host just now:
-    they are due again at `on_host_attached`. A repeat of either does nothing.
+    They raise ExecutorUnavailable where there is no contact with the host just now, and have then
+    done nothing: they are due again at `on_host_attached`. A repeat does nothing.
     """
 
-    def launch(self, spec: ProcessSpec) -> None:
-        """Make a process and load the script in it; waits while a host is being started.
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether there is contact, and sending has not to wait."""
+
+    def wait_for_contact(self) -> None:
+        """Wait while a host is being found or started.
 
         Raises:
             ExecutorUnavailable: the host cannot be reached or started.
         """
 
+    def launch(self, spec: ProcessSpec) -> None:
+        """Make a process and load the script in it."""
+
     def start(self, procedure_id: int, function: str, args: ProcedureInput) -> None:
-        """Run a function of a script that is ready."""
+        """Run a function of a script, as soon as it is ready."""
 
     def stop(self, procedure_id: int, grace: float) -> None:
         """Ask, terminate, kill; `grace` seconds are the sum of the polite rungs."""
@@ -394,8 +416,14 @@ class ScriptHostListener(Protocol):
     def on_output(self, procedure_id: int, next_offset: int) -> None:
         """There are lines of output up to `next_offset`; at most some 20 a second."""
 
-    def on_host_attached(self, known: frozenset[int]) -> None:
-        """Contact with a host was made; `known` are the procedures it has news of or runs."""
+    def on_host_attached(self, known: frozenset[int], *, same_host: bool) -> None:
+        """Contact with a host was made.
+
+        Args:
+            known: the procedures it has news of or runs.
+            same_host: it is the one of the last contact: of what it was launched and does not know,
+                a message was lost.
+        """
 
     def on_host_lost(self) -> None:
         """The host is gone, and its scripts with it."""

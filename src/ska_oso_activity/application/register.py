@@ -313,6 +313,11 @@ class Register(ABC, Generic[T]):
         with self.lock:
             return self._history.events_since(seq)
 
+    def event_texts_since(self, seq: int) -> list[str]:
+        """The same as JSON texts."""
+        with self.lock:
+            return self._history.event_texts_since(seq)
+
     def refresh_view(self) -> None:
         """Have the view attribute pushed soon."""
         self._publisher.refresh(self.view_name, self.view)

@@ -155,10 +155,10 @@ class ActivityDevice(OsoDevice):
         """The services.
 
         Raises:
-            RuntimeError: they could not be set up; Status says why.
+            NoSpace, RuntimeError: they could not be set up; Status says why.
         """
         if self._parts is None:
-            raise RuntimeError(f"the device is not set up: {self._status()}")
+            raise self.not_set_up()
         return self._parts
 
     def on_admin_mode(self, mode: AdminMode) -> None:
@@ -274,7 +274,7 @@ class ActivityDevice(OsoDevice):
     )
     def EventsSince(self, seq: int) -> str:
         with as_dev_failed(self, "EventsSince"):
-            return strict_json.dumps(self.parts.service.events_since(seq))
+            return strict_json.join(self.parts.service.event_texts_since(seq))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -28,6 +28,7 @@ from ska_oso_activity.application.command_tracker import (
 )
 from ska_oso_activity.devices.publisher import TangoPublisher
 from ska_oso_activity.devices.refusals import LongRunning, accepted, as_dev_failed, refused
+from ska_oso_activity.domain.errors import NoSpace
 from ska_oso_activity.domain.times import utc_now
 
 _log = logging.getLogger(__name__)
@@ -94,6 +95,9 @@ class OsoDevice(Device):
     publisher: TangoPublisher
     tracker: CommandTracker
     _memorised_write_due: bool = False
+    _setup_error: Exception | None = None
+    _setup_lock: threading.Lock
+    _life_ended: threading.Event
 
     # --- Attributes ----------------------------------------------------------------------------
 
@@ -214,8 +218,10 @@ class OsoDevice(Device):
         super().init_device()
         self._troubles: dict[str, Trouble] = {}
         self._trouble_lock = threading.Lock()
+        self._setup_error = None
         again = hasattr(self, "publisher")
         if not again:
+            self._setup_lock = threading.Lock()
             self.publisher = TangoPublisher(self)
         # The same publisher over every Init: what the last life handed over is pushed first.
         for name, value in self.first_values().items():
@@ -231,11 +237,11 @@ class OsoDevice(Device):
         self.set_status(self._status())
         if not again:
             self.publisher.start()
-        try:
-            self.create_component_manager()
-        except Exception as error:
-            _log.exception("the device could not be set up")
-            self.report_trouble("setup", f"{type(error).__name__}: {error}", failed=True)
+        self._life_ended = threading.Event()
+        if not self._set_up():
+            threading.Thread(
+                target=self._keep_setting_up, args=(self._life_ended,), name="setup", daemon=True
+            ).start()
         self.publisher.publish(
             [
                 ("State", DevState.ON),
@@ -249,8 +255,38 @@ class OsoDevice(Device):
     def delete_device(self) -> None:
         """Let go of everything; scripts go on."""
         # Nothing here waits for a thread that pushes: the caller holds the device's monitor.
-        self.release_component_manager()
+        self._life_ended.set()
+        with self._setup_lock:
+            self.release_component_manager()
         super().delete_device()
+
+    def _set_up(self) -> bool:
+        """Build the services; whether that worked."""
+        try:
+            self.create_component_manager()
+        except Exception as error:
+            if str(error) != str(self._setup_error):
+                _log.exception("the device could not be set up")
+            self._setup_error = error
+            self.report_trouble("setup", f"{type(error).__name__}: {error}", failed=True)
+            return False
+        self._setup_error = None
+        self.report_trouble("setup", None)
+        return True
+
+    def _keep_setting_up(self, ended: threading.Event) -> None:
+        """Try again until it works, or until this life of the device ends."""
+        while not ended.wait(SETUP_INTERVAL):
+            with self._setup_lock:
+                if not ended.is_set() and self._set_up():
+                    _log.info("the device is set up")
+                    self.on_admin_mode(self.read_adminMode())
+                    return
+
+    def not_set_up(self) -> Exception:
+        """What a command is to raise that needs services which could not be set up."""
+        text = f"the device is not set up, which is tried again and again. {self._status()}"
+        return NoSpace(text) if isinstance(self._setup_error, OSError) else RuntimeError(text)
 
     def first_values(self) -> dict[str, Any]:
         """What each attribute reads as before anything has happened."""
@@ -349,6 +385,8 @@ class OsoDevice(Device):
         return [f"{type(self).__name__}, {BUILD_STATE}"]
 
 
+SETUP_INTERVAL = 2.0
+"""Seconds between two attempts to set a device up."""
 SWITCH_INTERVAL = 0.0005
 """Seconds that a busy thread may keep Python for itself while a command waits for it."""
 GARBAGE_THRESHOLD = 20_000

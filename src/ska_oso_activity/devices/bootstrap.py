@@ -6,7 +6,8 @@ Each device hands in its properties and gets a ready service; tests may hand in 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Protocol
 
 from ska_oso_activity.adapters import pdm
 from ska_oso_activity.adapters.block_files import PrivateBlockFiles
+from ska_oso_activity.adapters.disk_space import require_free_space
 from ska_oso_activity.adapters.environments import Environments
 from ska_oso_activity.adapters.filesystem_oda import FilesystemOda
 from ska_oso_activity.adapters.git_repositories import CachedGitRepositories
@@ -92,42 +94,64 @@ def build_activity_parts(  # noqa: PLR0913
     register = ActivityRegister(
         history, publisher, on_disk_health=lambda trouble: health("history", trouble, failed=True)
     )
-    publisher.on_told = register.told
-    archive = FilesystemOda(oda_directory, block_roots)
-    outcomes = Outcomes(register, tracker, archive)
-    planner = Planner(archive, pdm)
-    listener = _Late()
-    executors = {
-        name: TangoExecutor(
-            name,
-            listener,
-            cursor=register.note(f"cursor {name}"),
-            on_cursor=partial(register.set_note, f"cursor {name}"),
+    with _given_back_unless_done(register.close):
+        publisher.on_told = register.told
+        archive = FilesystemOda(oda_directory, block_roots)
+        outcomes = Outcomes(register, tracker, archive)
+        planner = Planner(archive, pdm)
+        listener = _Late()
+        executors = {
+            name: TangoExecutor(
+                name,
+                listener,
+                cursor=register.note(f"cursor {name}"),
+                on_cursor=partial(register.set_note, f"cursor {name}"),
+            )
+            for name in executor_names
+        }
+        pool = ExecutorPool({name: _as_executor(each) for name, each in executors.items()})
+        workers = Workers("activity", most=2 * MAX_UNFINISHED)
+        run = ActivityRun(register, outcomes, tracker, pool, planner, archive, workers)
+        service = ActivityService(
+            register, run, tracker, pool, subarray_id=subarray_id, allows_file=archive.allows_file
         )
-        for name in executor_names
-    }
-    pool = ExecutorPool({name: _as_executor(each) for name, each in executors.items()})
-    workers = Workers("activity", most=2 * MAX_UNFINISHED)
-    run = ActivityRun(register, outcomes, tracker, pool, planner, archive, workers)
-    service = ActivityService(
-        register, run, tracker, pool, subarray_id=subarray_id, allows_file=archive.allows_file
-    )
-    enquiries = Enquiries(service, planner, pool, tracker)
-    follower = ActivityFollower(register, outcomes, pool, run, on_contact=health)
-    listener.follower = follower
-    follower.recover()
-    for executor in executors.values():
-        executor.begin()
-    watch = Watch(archive.check, partial(health, "archive"))
-    watch.begin()
-    return ActivityParts(
-        service,
-        enquiries,
-        register,
-        archive,
-        list(executors.values()),
-        [watch.close, run.close, enquiries.close, outcomes.close, register.close],
-    )
+        enquiries = Enquiries(service, planner, pool, tracker)
+        follower = ActivityFollower(register, outcomes, pool, run, on_contact=health)
+        listener.follower = follower
+        follower.recover()
+        for executor in executors.values():
+            executor.begin()
+        watches = [
+            Watch(archive.check, partial(health, "archive")),
+            Watch(partial(require_free_space, state_directory), partial(health, "disk")),
+        ]
+        for watch in watches:
+            watch.begin()
+        return ActivityParts(
+            service,
+            enquiries,
+            register,
+            archive,
+            list(executors.values()),
+            [
+                *(each.close for each in watches),
+                run.close,
+                enquiries.close,
+                outcomes.close,
+                register.close,
+            ],
+        )
+
+
+@contextmanager
+def _given_back_unless_done(*closers: Callable[[], None]) -> Iterator[None]:
+    """Close what was opened if the rest fails: it is tried again, and a history opens only once."""
+    try:
+        yield
+    except BaseException:
+        for close in closers:
+            close()
+        raise
 
 
 def _as_executor(executor: Executor) -> Executor:
@@ -165,6 +189,7 @@ def build_script_execution_service(  # noqa: PLR0913
         state_directory / "repositories", repositories, GIT_TIMEOUT, GIT_MAX_BYTES, environments
     )
     door = ScriptDoor(script_roots, allow_inline, git, state_directory / "inline")
+    blocks = PrivateBlockFiles(block_directory, settings.limits.user)
     service: ScriptExecutionService
     register = ProcedureRegister(
         history,
@@ -172,21 +197,35 @@ def build_script_execution_service(  # noqa: PLR0913
         on_disk_health=lambda trouble: health("history", trouble, failed=True),
         on_forget=lambda procedure_id, path: service.forget(procedure_id, path),  # noqa: PLW0108
     )
-    publisher.on_told = register.told
-    service = ScriptExecutionService(
-        register,
-        publisher,
-        door,
-        inspect_script,
-        PrivateBlockFiles(block_directory, settings.limits.user),
-        settings,
-    )
-    lifeline = os.environ.get(LIFELINE)
-    host = HostClient(
-        state_directory / "host",
-        service,
-        lifeline_fd=None if lifeline is None else int(lifeline),
-        warm=warm,
-    )
-    service.begin(host)
-    return service
+    with _given_back_unless_done(register.close):
+        publisher.on_told = register.told
+        service = ScriptExecutionService(
+            register,
+            publisher,
+            door,
+            inspect_script,
+            blocks,
+            settings,
+        )
+        lifeline = os.environ.get(LIFELINE)
+        host = HostClient(
+            state_directory / "host",
+            service.listener,
+            lifeline_fd=None if lifeline is None else int(lifeline),
+            warm=warm,
+        )
+        service.begin(host)
+        for watch in (
+            # Without the one nothing can be run at all, without the other no activity.
+            Watch(
+                host.check,
+                partial(health, "script host", failed=True),
+                interval=1.5,
+                patience=3.0,
+            ),
+            Watch(blocks.check, partial(health, "Scheduling Blocks", failed=True)),
+            Watch(partial(require_free_space, state_directory), partial(health, "disk")),
+        ):
+            watch.begin()
+            service.closers.append(watch.close)
+        return service

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 VIEW_INTERVAL = 0.1
 """Seconds between two pushes of a view."""
 VIEW_DELAY = 0.01
-"""Seconds from news to the first push: views come after what is urgent, and take in more at once."""
+"""Seconds from news to the first push: views come after what is urgent, and take in more."""
 
 
 class TangoPublisher:

@@ -271,10 +271,10 @@ class ScriptExecution(OsoDevice):
         """The service.
 
         Raises:
-            RuntimeError: it could not be set up; Status says why.
+            NoSpace, RuntimeError: it could not be set up; Status says why.
         """
         if self._service is None:
-            raise RuntimeError(f"the device is not set up: {self._status()}")
+            raise self.not_set_up()
         return self._service
 
     def on_admin_mode(self, mode: AdminMode) -> None:
@@ -365,7 +365,7 @@ class ScriptExecution(OsoDevice):
     )
     def EventsSince(self, seq: int) -> str:
         with as_dev_failed(self, "EventsSince"):
-            return strict_json.dumps(self.service.events_since(seq))
+            return strict_json.join(self.service.event_texts_since(seq))
 
     @command(
         dtype_out="DevVarLongStringArray",

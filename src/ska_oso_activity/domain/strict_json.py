@@ -50,7 +50,15 @@ def dumps(value: Any) -> str:
     Raises:
         ValueError, TypeError: `value` is not JSON.
     """
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return _encoder.encode(value)
+
+
+_encoder = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def join(texts: Iterable[str]) -> str:
+    """A JSON list of values that are JSON texts already."""
+    return f"[{','.join(texts)}]"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ska_oso_activity import __version__
 from ska_oso_activity.script_host.directory import HostDirectory, UnsafeDirectory
@@ -35,6 +36,10 @@ class HostUnavailable(Exception):
     """There is no host, and none could be started; the text says why."""
 
 
+class OtherProtocol(HostUnavailable):
+    """There is a host, of a release that ours cannot talk to."""
+
+
 class Attachment:
     """A connection to a host that has said hello. One thread receives, any may send."""
 
@@ -43,6 +48,7 @@ class Attachment:
 
         Raises:
             OSError: the host does not answer, or not as one of ours.
+            OtherProtocol: it is one of ours, of another release.
         """
         self._socket = sock
         self._reader = LineReader()
@@ -52,6 +58,11 @@ class Attachment:
         first, *self._early = self._read()
         if "hello" not in first:
             raise ConnectionError(f"the script host does not say hello but {first!r:.200}")
+        if first["hello"] != PROTOCOL:
+            raise OtherProtocol(
+                f"process {first.get('pid')} is a script host of another release (its protocol is "
+                f"{first['hello']!r:.20}, and ours {PROTOCOL}): let its scripts end, then end it"
+            )
         self.hello = first
         # From now on receiving may wait for ever, and sending still not.
         sock.settimeout(None)
@@ -83,9 +94,24 @@ class Attachment:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether a short message can be sent without waiting."""
+        poll = select.poll()
+        try:
+            poll.register(self._socket, select.POLLOUT)
+        except ValueError:  # it was released
+            return False
+        return poll.poll(0) == [(self._socket.fileno(), select.POLLOUT)]
+
+    def answers(self, kind: str) -> bool:
+        """Whether the host answers messages of a kind."""
+        return kind in (self.hello.get("answers") or ())
+
     def release(self) -> None:
         """Give the descriptor back; nobody may be receiving."""
-        self._socket.close()
+        with self._lock:  # nor sending: the number may be another's at once
+            self._socket.close()
 
     def _read(self) -> list[Message]:
         messages: list[Message] = []
@@ -101,7 +127,11 @@ class Attachment:
 
 
 def attach(
-    directory: HostDirectory, lifeline: int | None, idle_seconds: float, warm: int
+    directory: HostDirectory,
+    lifeline: int | None,
+    idle_seconds: float,
+    warm: int,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Attachment:
     """Attach to the host of a directory; if there is none, start one that outlives us.
 
@@ -109,6 +139,7 @@ def attach(
         lifeline: descriptor of a pipe's read end, given to a host that we start.
         idle_seconds: how long a host that we start stays without scripts and servers.
         warm: how many processes are to wait for scripts.
+        given_up: whether nobody waits for it any more.
 
     Raises:
         HostUnavailable: it cannot be.
@@ -125,7 +156,7 @@ def attach(
             except UnsafeDirectory:
                 raise
             except OSError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or given_up():
                     raise
             start_host(directory, lifeline, idle_seconds, warm)
             time.sleep(pause)

@@ -24,6 +24,10 @@ class HostEnds:
     stdout: FileIO
     stderr: FileIO
 
+    def descriptors(self) -> tuple[int, ...]:
+        """Their numbers, while they are open."""
+        return tuple(end.fileno() for end in (self.control, self.packets, self.stdout, self.stderr))
+
     def close(self) -> None:
         """Give the descriptors back; a second time does nothing, as their numbers are others'."""
         for end in (self.control, self.packets, self.stdout, self.stderr):

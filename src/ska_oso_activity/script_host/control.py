@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from typing import Any
 from ska_oso_activity.script_host.frames import (
     GREETING,
     PACKET_LIMIT,
-    TOKEN_BYTES,
     Assembler,
     hung_up,
     packets,
@@ -26,17 +24,20 @@ class ControlChannel:
     """Sends without blocking, and hands over what bears the token of this one script."""
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, on_message: Callable[[dict[str, Any]], None]
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        token: bytes,
+        on_message: Callable[[dict[str, Any]], None],
     ) -> None:
         self._loop = loop
         self._socket = sock
         self._on_message = on_message
-        token = secrets.token_bytes(TOKEN_BYTES)
         self._assembler = Assembler(token)
         self._waiting: deque[bytes] = deque()
         self._open = True
+        self._wants_to_write = False
         loop.watch(sock.fileno(), self._read)
-        self.send({"kind": "hello", "token": token.hex()})
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message after those that wait."""
@@ -65,7 +66,10 @@ class ControlChannel:
             pass
         except OSError:  # the process closed its end, or is gone: the pidfd tells
             self._waiting.clear()
-        self._loop.watch(self._socket.fileno(), self._read, self._write if self._waiting else None)
+        if bool(self._waiting) != self._wants_to_write:
+            self._wants_to_write = bool(self._waiting)
+            on_writable = self._write if self._waiting else None
+            self._loop.watch(self._socket.fileno(), self._read, on_writable)
 
     def _read(self) -> bool:
         """Read some; whether there may be more."""

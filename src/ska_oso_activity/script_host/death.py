@@ -22,8 +22,8 @@ class DeathWatch:
         self._poll: Timer | None = None
         try:
             self._pidfd = os.pidfd_open(pid)
-        except (OSError, AttributeError):  # before Linux 5.3
-            self._check_by_and_by()
+        except (OSError, AttributeError):  # before Linux 5.3, or there is no such process any more
+            self._poll = loop.call_later(0, self._check_by_and_by)
             return
         loop.watch(self._pidfd, self._ended)
 
@@ -48,8 +48,8 @@ class DeathWatch:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a child of ours has ended and waits to be collected."""
+    """Whether a child of ours has ended."""
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:  # it is not our child yet
-        return False
+    except ChildProcessError:  # it is not our child yet, or not any more
+        return not os.path.exists(f"/proc/{pid}")  # noqa: PTH110

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 MARK = "SKA_OSO_ACTIVITY_PROCEDURE"
 """Set in every process of a script, `<host>:<procedure_id>`: how they are found again."""
@@ -81,10 +82,11 @@ def differ_at_start(one: Mapping[str, str], other: Mapping[str, str]) -> list[st
     return sorted(
         name
         for name in one.keys() | other.keys()
-        if _READ_AT_START.match(name) and one.get(name) != other.get(name)
+        if one.get(name) != other.get(name) and _READ_AT_START.match(name)
     )
 
 
+@lru_cache(maxsize=4096)
 def _may_pass(name: str) -> bool:
     if name in _OURS_ALONE or name == MARK:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from ska_oso_activity.script_host.sweep import Family
 
 LAST_WORDS = 4096
 """What is logged at most of what a process wrote that could not begin, in bytes."""
+
+BIRTH_SECONDS = 10.0
+"""How long a forked process may take until it says that it is there; after that it is killed."""
 
 REAP_SECONDS = 0.01
 """How soon to try again to collect a dead process that is not our child yet."""
@@ -73,6 +77,7 @@ class ForkServer:
         self._numbers = itertools.count(1)
         self._ordered: dict[int, HostEnds] = {}
         self._births: set[Birth] = set()
+        self._closed = False
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs, sigint_blocked():
@@ -135,13 +140,17 @@ class ForkServer:
             self._take_in(packet)
 
     def close(self) -> None:
-        """Kill it; the owner hears no more of it."""
+        """Kill it, and what it has forked and nobody was given yet; the owner hears no more."""
+        if self._closed:
+            return
+        self._closed = True
         self._process.kill()
         self._process.wait()
         self._put_away()
-        for ends in self._ordered.values():
-            ends.close()
-        self._ordered.clear()
+        while self._births:
+            birth = self._births.pop()
+            birth.abandon()
+            discard(self._loop, self._family, birth.leader)
 
     def _take_in(self, packet: bytes) -> None:
         message = orders.decode(packet)
@@ -158,11 +167,15 @@ class ForkServer:
         # We may have been called in the middle of other work.
         if "ready" in message:
             self.preloaded = frozenset(message["ready"])
-            self._loop.call_later(0, self._owner.on_ready)
+            self._tell_soon(self._owner.on_ready)
         elif "refused" in message:
-            self._loop.call_later(0, partial(self._owner.on_refused, message["refused"]))
+            self._tell_soon(partial(self._owner.on_refused, str(message["refused"])))
         elif "failed" in message:
-            self._loop.call_later(0, partial(self._owner.on_failed, message["failed"]))
+            self._tell_soon(partial(self._owner.on_failed, str(message["failed"])))
+
+    def _tell_soon(self, tell: Callable[[], None]) -> None:
+        """Tell the owner, unless we are closed or gone by then: it may have another one."""
+        self._loop.call_later(0, lambda: None if self._closed else tell())
 
     def _on_born(self, birth: Birth) -> None:
         self._births.discard(birth)
@@ -175,23 +188,28 @@ class ForkServer:
         self._owner.on_failed(text.strip())
 
     def _on_death(self) -> None:
+        """What it has forked and told of lives on, and the owner will hear of it."""
         self.hear()
+        self._closed = True
         code = self._process.wait()
         self._put_away()
-        for ends in self._ordered.values():
-            ends.close()
-        self._ordered.clear()
         self._owner.on_gone(f"it ended with code {code}")
 
     def _put_away(self) -> None:
         self._death.cancel()
         self._loop.unwatch(self._socket.fileno())
         self._socket.close()
+        for ends in self._ordered.values():
+            ends.close()
+        self._ordered.clear()
         self._family.remove_helper(self.pid)
 
 
 class Birth:
-    """A forked process until it says that it is there; one of the calls is made, once."""
+    """A forked process until it says that it is there; one of the calls is made, once.
+
+    One that says nothing for long is killed, and so has died.
+    """
 
     def __init__(
         self,
@@ -204,8 +222,15 @@ class Birth:
         self._loop = loop
         self._report_birth = on_born
         self._report_death = on_death
+        self._patience = loop.call_later(BIRTH_SECONDS, partial(kill, leader.pid))
         leader.watch(loop, self._on_death)
         loop.watch(leader.ends.control.fileno(), self._on_word)
+
+    def abandon(self) -> None:
+        """Make no call any more; the process is the caller's to end."""
+        self._patience.cancel()
+        self.leader.unwatch()
+        self._loop.unwatch(self.leader.ends.control.fileno())
 
     def _on_word(self) -> None:
         control = self.leader.ends.control
@@ -215,18 +240,32 @@ class Birth:
             return
         except OSError:
             word = b""
-        self._loop.unwatch(control.fileno())
         if word == orders.BORN:
-            self.leader.unwatch()
+            self.abandon()
+            self.leader.greet()
             self._report_birth(self)
+        else:
+            self._loop.unwatch(control.fileno())  # its death will be told
 
     def _on_death(self) -> None:
-        ends = self.leader.ends
-        self._loop.unwatch(ends.control.fileno())
+        self.abandon()
         last_words = b""
-        with contextlib.suppress(BlockingIOError):
-            last_words = os.read(ends.stderr.fileno(), LAST_WORDS)
+        with contextlib.suppress(OSError):
+            last_words = os.read(self.leader.ends.stderr.fileno(), LAST_WORDS)
         self._report_death(self, last_words.decode("utf-8", "replace"))
+
+
+def kill(pid: int) -> None:
+    """Kill a process that nobody has collected, so that its number is nobody else's."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def discard(loop: Loop, family: Family, leader: Leader) -> None:
+    """End a process that has no script, and collect it."""
+    leader.watch(loop, partial(bury, loop, family, leader))
+    leader.ends.close()
+    kill(leader.pid)
 
 
 def bury(loop: Loop, family: Family, leader: Leader) -> None:
@@ -248,5 +287,8 @@ def bury_pid(loop: Loop, family: Family, pid: int) -> None:
 
 def collect(pid: int) -> int:
     """Collect a dead child of ours; its code, or minus its signal."""
-    _, status = os.waitpid(pid, 0)
+    try:
+        _, status = os.waitpid(pid, 0)
+    except ChildProcessError:  # there is no such child: nothing more can be learnt
+        return -signal.SIGKILL
     return os.waitstatus_to_exitcode(status)

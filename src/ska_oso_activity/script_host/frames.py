@@ -9,10 +9,12 @@ On the other, output. A packet is the number of the stream, who writes, and a pi
 
 from __future__ import annotations
 
+import fcntl
 import json
 import select
 import socket
 import struct
+import termios
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,7 +72,10 @@ class Assembler:
 
 
 def hung_up(sock: socket.socket) -> bool:
-    """Whether the other end is closed: an empty packet reads just like that."""
+    """Whether the other end is closed and all is read: an empty packet reads just like that."""
     poll = select.poll()
     poll.register(sock, select.POLLRDHUP)
-    return bool(poll.poll(0))
+    if not poll.poll(0):
+        return False
+    left = fcntl.ioctl(sock, termios.FIONREAD, bytes(4))
+    return not any(left)

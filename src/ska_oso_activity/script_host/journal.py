@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,15 @@ class Event:
 class Journal:
     """All events not yet acknowledged, in order; the queue towards the server and its memory.
 
-    Once a procedure has ended, its events are also on disk, so that they outlive the host.
+    Once a procedure has ended, its events are also written to disk, so that they outlive the host:
+    by `write_end`, unless the server has them by then.
     """
 
     def __init__(self, directory: HostDirectory) -> None:
         self._directory = directory
         self._events: dict[int, Event] = {}
+        self._of: dict[int, dict[int, Event]] = {}
+        self._unwritten: set[int] = set()
         self._last_order = 0
         self._last_n: dict[int, int] = {}
         for messages in read_ends(directory):
@@ -57,24 +61,38 @@ class Journal:
     def append(self, procedure_id: int, kind: str, fields: dict[str, Any]) -> Event:
         """Note that something happened."""
         if kind in SUPERSEDED:
-            self._drop(lambda event: event.procedure_id == procedure_id and event.kind == kind)
+            self._drop(procedure_id, lambda event: event.kind == kind)
         n = self._last_n.get(procedure_id, 0) + 1
         self._last_n[procedure_id] = n
         line = encode({"kind": kind, "procedure_id": procedure_id, "n": n, **fields})
-        event = self._keep(procedure_id, n, kind, line)
         if kind == "end":
-            lines = [
-                each.line for each in self._events.values() if each.procedure_id == procedure_id
-            ]
+            self._unwritten.add(procedure_id)
+        return self._keep(procedure_id, n, kind, line)
+
+    def write_ends(self) -> None:
+        """Write the ends that are not on disk yet, and what came before them."""
+        for procedure_id in sorted(self._unwritten):
+            self.write_end(procedure_id)
+
+    def write_end(self, procedure_id: int) -> None:
+        """The same for one procedure; nothing to do if its end is written or acknowledged."""
+        if procedure_id in self._unwritten:
+            self._unwritten.discard(procedure_id)
+            lines = [event.line for event in self._of[procedure_id].values()]
             _write(self._directory.end_of(procedure_id), lines)
-        return event
 
     def acknowledge(self, procedure_id: int, n: int) -> None:
         """The server has dealt with a procedure's events up to number `n`."""
-        gone = self._drop(lambda event: event.procedure_id == procedure_id and event.n <= n)
+        gone = self._drop(procedure_id, lambda event: event.n <= n)
         if any(event.kind == "end" for event in gone):
-            self._directory.end_of(procedure_id).unlink(missing_ok=True)
             self._last_n.pop(procedure_id, None)
+            if procedure_id in self._unwritten:
+                self._unwritten.discard(procedure_id)
+                return
+            try:
+                self._directory.end_of(procedure_id).unlink(missing_ok=True)
+            except OSError as error:
+                LOG.warning("an end that is known stays on disk: %s", error)
 
     def forget(self, procedure_id: int) -> None:
         """The server wants to hear no more of a procedure that has ended."""
@@ -82,22 +100,27 @@ class Journal:
 
     def after(self, order: int) -> list[Event]:
         """Events not yet sent to a server that was sent those up to `order`."""
-        return [event for event in self._events.values() if event.order > order]
+        newest_first = takewhile(lambda event: event.order > order, reversed(self._events.values()))
+        return list(newest_first)[::-1]
 
     def procedures(self) -> set[int]:
         """The procedures that there are events of."""
-        return {event.procedure_id for event in self._events.values()}
+        return set(self._of)
 
     def _keep(self, procedure_id: int, n: int, kind: str, line: bytes) -> Event:
         self._last_order += 1
         event = Event(self._last_order, procedure_id, n, kind, line)
         self._events[event.order] = event
+        self._of.setdefault(procedure_id, {})[event.order] = event
         return event
 
-    def _drop(self, is_gone: Any) -> list[Event]:
-        gone = [event for event in self._events.values() if is_gone(event)]
+    def _drop(self, procedure_id: int, is_gone: Callable[[Event], bool]) -> list[Event]:
+        events = self._of.get(procedure_id, {})
+        gone = [event for event in events.values() if is_gone(event)]
         for event in gone:
-            del self._events[event.order]
+            del self._events[event.order], events[event.order]
+        if not events:
+            self._of.pop(procedure_id, None)
         return gone
 
 

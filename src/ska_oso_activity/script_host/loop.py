@@ -52,8 +52,11 @@ class Loop:
             self._selector.register(fd, events, data)
 
     def unwatch(self, fd: int) -> None:
-        """No more calls for `fd`; to be called before it is closed."""
-        if fd in self._selector.get_map():
+        """No more calls for `fd`; to be called before it is closed, and harmless after that.
+
+        After that only as -1, which is what a closed socket gives: the number may be another's.
+        """
+        if fd >= 0 and fd in self._selector.get_map():
             self._selector.unregister(fd)
 
     def call_later(self, delay: float, callback: Callback) -> Timer:

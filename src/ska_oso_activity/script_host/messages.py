@@ -3,9 +3,11 @@
 Both sides open with `hello`. Unknown kinds and unknown keys are ignored, so that a server of one
 release can talk to the host of another: new things are added, old ones keep their meaning.
 
-Server to host: `launch` (a script's whole specification), `start`, `stop`, `forget`, `ack`.
+Server to host: `launch` (a script's whole specification), `start`, `stop`, `forget`, `ack`; `pool`
+(how many processes are to wait for scripts); `ping`, answered by `pong` if `hello` says so.
 Host to server: events (`state`, `progress`, `message`, `output`, `end`), each with a `procedure_id`
-and a number `n` that rises within the procedure; `replaced`, when another server took over.
+and a number `n` that rises within the procedure; `replaced`, when another server took over;
+`ending`, when the host itself ends.
 """
 
 from __future__ import annotations

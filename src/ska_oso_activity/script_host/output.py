@@ -27,6 +27,8 @@ READ_LIMIT = 1024 * 1024
 
 LOG = logging.getLogger(__name__)
 
+_KEYS = {"n", "stream", "time", "text"}
+
 
 class OutputWriter:
     """Appends the lines of one procedure. Trouble with the disk costs lines, never the script."""
@@ -56,10 +58,11 @@ class OutputWriter:
             LOG.warning("%d lines of output are lost: %s", len(lines), error)
 
     def close(self) -> None:
-        """Close the file. Not needed for the lines to be there."""
+        """Close the file; another is begun if more is written. Not needed for lines to be there."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+            self._closed.append((self._path, self._size))
 
     def _append(self, data: bytes, first: int) -> None:
         if self._file < 0 or self._size >= self._segment_limit:
@@ -71,9 +74,7 @@ class OutputWriter:
         self._size += written
 
     def _begin_segment(self, first: int) -> None:
-        if self._file >= 0:
-            self._closed.append((self._path, self._size))
-            self.close()
+        self.close()
         while sum(size for _, size in self._closed) + self._segment_limit > self._limit:
             oldest, _ = self._closed.pop(0)
             oldest.unlink(missing_ok=True)
@@ -107,8 +108,8 @@ class OutputReader:
         for raw in self._raw_lines(firsts[max(0, bisect_right(firsts, offset) - 1) :]):
             if len(lines) >= limit or room <= 0:
                 break
-            if _number(raw) >= offset:
-                lines.append(json.loads(raw))
+            if _number(raw) >= offset and (line := _line(raw)) is not None:
+                lines.append(line)
                 room -= len(raw)
         return lines, lines[-1]["n"] + 1 if lines else max(offset, dropped), dropped
 
@@ -119,7 +120,8 @@ class OutputReader:
             newest_first.extend(reversed(list(self._raw_lines([first]))))
             if len(newest_first) >= count:
                 break
-        return [json.loads(raw) for raw in reversed(newest_first[:count])]
+        lines = map(_line, reversed(newest_first[:count]))
+        return [line for line in lines if line is not None]
 
     def _segments(self) -> list[int]:
         try:
@@ -141,5 +143,15 @@ class OutputReader:
 
 
 def _number(raw: bytes) -> int:
-    """The line's number, without parsing the rest of it."""
-    return int(raw[5 : raw.index(b",")])
+    """The line's number, without parsing the rest of it; -1 for a line that is damaged."""
+    number, _, _ = raw[5:].partition(b",")
+    return int(number) if number.isdigit() else -1
+
+
+def _line(raw: bytes) -> dict[str, Any] | None:
+    """The line; None for one that is damaged, which is dropped alone."""
+    try:
+        line: dict[str, Any] = json.loads(raw)
+        return line if line.keys() >= _KEYS else None
+    except ValueError:
+        return None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ska_oso_activity.script_host.death import has_ended
 from ska_oso_activity.script_host.environment import differ_at_start, script_environment, spare_mark
-from ska_oso_activity.script_host.fork_server import ForkServer, bury
+from ska_oso_activity.script_host.fork_server import ForkServer, bury, discard
 from ska_oso_activity.script_host.fresh import start_fresh
 from ska_oso_activity.script_host.leader import Leader
 from ska_oso_activity.script_host.loop import Loop, Timer
@@ -41,13 +41,13 @@ ANSWER_SECONDS = 3.0
 READY_SECONDS = 30.0
 """How long it may take to start."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between the end of a fork server, or of a process that died waiting, and the next."""
 
 LOG = logging.getLogger(__name__)
 
 OnLeader = Callable[[Leader], None]
-OnError = Callable[[OSError], None]
+OnError = Callable[[Exception], None]
 
 
 @dataclass(eq=False)
@@ -106,7 +106,7 @@ class Pool:
         LOG.info("%d processes are to wait for scripts, in place of %d", size, self._size)
         self._size = size
         while len(self._waiting) > max(0, size):
-            self._discard(self._waiting.pop())
+            self._let_go(self._waiting.pop())
         if size == NO_FORK_SERVER and self._server:
             self._server.close()
             self._on_no_server()
@@ -158,7 +158,7 @@ class Pool:
             self._server.close()
             self._server = None
         while self._waiting:
-            self._discard(self._waiting.pop())
+            self._let_go(self._waiting.pop())
 
     # --- The fork server (`fork_server.Owner`)
 
@@ -180,7 +180,7 @@ class Pool:
             _cancel(wish.give_up)
             wish.on_leader(leader)
         elif len(self._waiting) >= self._size:  # what it was ordered for has changed
-            self._discard(leader)
+            self._let_go(leader)
         else:
             leader.watch(self._loop, partial(self._on_death, leader))
             self._waiting.append(leader)
@@ -315,7 +315,7 @@ class Pool:
     def _start_fresh(self, wish: Wish) -> None:
         try:
             leader = start_fresh(wish.python, wish.environment, self._umask)
-        except OSError as error:
+        except Exception as error:  # a name with a null in it is a ValueError
             wish.on_error(error)
             return
         wish.on_leader(leader)
@@ -342,10 +342,9 @@ class Pool:
         bury(self._loop, self._family, leader)
         self._refill_soon()
 
-    def _discard(self, leader: Leader) -> None:
-        """End one that is not needed; its channels' end tells it so."""
-        leader.watch(self._loop, partial(bury, self._loop, self._family, leader))
-        leader.ends.close()
+    def _let_go(self, leader: Leader) -> None:
+        """End one that is not needed."""
+        discard(self._loop, self._family, leader)
 
 
 def own_modules(folder: Path) -> set[str]:
@@ -353,7 +352,7 @@ def own_modules(folder: Path) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {name for name in map(_module_name, entries) if name}
-    except OSError:
+    except (OSError, ValueError):
         return set()
 
 

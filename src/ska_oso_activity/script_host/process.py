@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ska_oso_activity.script_host.capture import OutputCapture
@@ -29,6 +30,22 @@ LOG = logging.getLogger(__name__)
 Emit = Callable[[str, dict[str, Any]], None]
 
 
+@dataclass(frozen=True)
+class End:
+    """How a script's process ended.
+
+    Attributes:
+        fields: those of the event that tells it.
+        unheard: whether it was killed, and nobody had asked for that, before it had said that it
+            loads the script: then it has not.
+        start: the message that it was sent to start something; empty if none was.
+    """
+
+    fields: dict[str, Any]
+    unheard: bool
+    start: dict[str, Any]
+
+
 class ScriptProcess:
     """Follows a script: its reports, its output, its stop, its death, and what it leaves."""
 
@@ -40,14 +57,14 @@ class ScriptProcess:
         family: Family,
         writer: OutputWriter,
         emit: Emit,
-        on_gone: Callable[[], None],
+        on_end: Callable[[End], None],
         memory: OutOfMemory,
     ) -> None:
         """Hand the script to its process and begin to watch.
 
         Args:
             emit: makes an event of a kind and its fields.
-            on_gone: called once, when no process of the script is left and its end is told.
+            on_end: called once, when no process of the script is left.
             memory: knows whether the kernel kills for want of it.
         """
         self.pid = leader.pid
@@ -57,12 +74,12 @@ class ScriptProcess:
         self._leader = leader
         self._family = family
         self._emit = emit
-        self._on_gone = on_gone
+        self._on_end = on_end
         self._memory = memory
 
         self._state = "CREATING"
         self._outcome: dict[str, Any] | None = None
-        self._started = False
+        self._start: dict[str, Any] = {}
         self._stopped = False
         self._overtime = False
         self._hurried = False
@@ -74,8 +91,9 @@ class ScriptProcess:
         self._told_output = 0
         self._output_timer: Timer | None = None
         self._capture = OutputCapture(loop, leader.ends, writer, self._tell_output_soon)
-        self._control = ControlChannel(loop, leader.ends.control, self._on_message)
-        self._control.send({"kind": "load", **request.to_json()})
+        leader.greet()
+        self._control = ControlChannel(loop, leader.ends.control, leader.token, self._on_message)
+        self._control.send({"kind": "load", "joins_states": True, **request.to_json()})
         leader.watch(loop, self._on_death)
         self._clock.run()
 
@@ -83,14 +101,21 @@ class ScriptProcess:
 
     def start(self, function: str, args: dict[str, Any]) -> None:
         """Have a function run as soon as the script is ready; the first request counts."""
-        if not self._started:
-            self._started = True
-            self._control.send({"kind": "start", "function": function, "args": args})
+        if not self._start:
+            self._start = {"kind": "start", "function": function, "args": args}
+            self._control.send(self._start)
 
-    def stop(self, grace: float) -> None:
-        """Ask, terminate, kill; a second stop joins the first."""
+    def stop(self, grace: float | None = None) -> None:
+        """Ask, terminate, kill; a second stop joins the first.
+
+        Args:
+            grace: seconds; None for what the script was launched with.
+        """
+        if self._dead and self._outcome is None and self._state == "CREATING":
+            self._stopped = True  # no other process is needed
         if self._dead or self._stopped or self._hurried or self._overtime:
             return
+        grace = self._request.grace if grace is None else grace
         if self._outcome is None:
             self._stopped = True
         else:  # it has finished already, which is what will be reported
@@ -101,13 +126,10 @@ class ScriptProcess:
 
     def _on_message(self, message: dict[str, Any]) -> None:
         kind = message.get("kind")
-        if kind == "state" and message.get("state") in STATES:
-            self._state = message["state"]
-            if self._state == "READY":
-                self._clock.pause()
-            else:
-                self._clock.run()
-            self._emit("state", {"state": self._state, "pid": self.pid})
+        if kind == "state":
+            for state in (*message.get("passed", ()), message.get("state")):
+                if state in STATES:
+                    self._on_state(state)
         elif kind == "progress":
             self._emit("progress", {key: message.get(key) for key in ("progress", "message")})
         elif kind == "message":
@@ -117,6 +139,14 @@ class ScriptProcess:
             self._clock.pause()
             if not self._stopped and not self._overtime:
                 self._climb(AFTER_MAIN, self._request.grace)
+
+    def _on_state(self, state: str) -> None:
+        self._state = state
+        if state == "READY":
+            self._clock.pause()
+        else:
+            self._clock.run()
+        self._emit("state", {"state": state, "pid": self.pid})
 
     def _on_overtime(self) -> None:
         if not self._dead and not self._stopped:
@@ -196,5 +226,8 @@ class ScriptProcess:
             end["reason"] or "",
             end["error"] or "",
         )
-        self._emit("end", end)
-        self._on_gone()
+        # What a process has sent can be read whatever kills it next: if it did not say that it
+        # loads the script, it has not begun to.
+        unheard = self._state == "CREATING" and self._outcome is None and returncode < 0
+        asked = self._stopped or self._overtime
+        self._on_end(End(end, unheard and not asked, self._start))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from ska_oso_activity.script_host.directory import HostDirectory, HostIdentity
@@ -14,22 +15,35 @@ from ska_oso_activity.script_host.procfs import (
 )
 from ska_oso_activity.script_host.sweep import kill_until_gone
 
+LOG = logging.getLogger(__name__)
+
 SECONDS = 1.5
 """Nothing is alive 2 s after a host was killed; the rest is for noticing it."""
 
 
-def note_leader(directory: HostDirectory, pid: int) -> None:
-    """Remember a leader for as long as it runs, so that its session can be found by its number."""
-    found = process(pid)
-    if found is not None:
-        path = f"{directory.leaders}/{pid}.{found.started}"
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+class LeaderNote:
+    """A leader, remembered on disk for as long as it runs: its session is found by its number.
 
+    Where the disk takes no note, its processes can still be found by their mark.
+    """
 
-def forget_leader(directory: HostDirectory, pid: int) -> None:
-    """The leader is gone."""
-    for path in directory.leaders.glob(f"{pid}.*"):
-        path.unlink(missing_ok=True)
+    def __init__(self, directory: HostDirectory, pid: int) -> None:
+        """Make the note."""
+        found = process(pid)
+        self._path = f"{directory.leaders}/{pid}.{found.started if found else 0}"
+        try:
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            LOG.warning("process %d is not noted as running: %s", pid, error)
+
+    def remove(self) -> None:
+        """The leader is gone."""
+        try:
+            os.unlink(self._path)  # noqa: PTH108 - said faster than with a path
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            LOG.warning("%s stays noted as running: %s", self._path, error)
 
 
 def end_survivors(directory: HostDirectory) -> list[int]:

@@ -63,7 +63,9 @@ class Family:
 
     def collect_strangers(self) -> None:
         """Collect the dead among them."""
-        for pid in own_children():
+        children = own_children()
+        self.hear_of_births()  # as in `leftovers`
+        for pid in children:
             if pid not in self._leaders and pid not in self._helpers:
                 _reap(pid)
 

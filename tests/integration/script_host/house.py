@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -64,6 +65,7 @@ class House:
         procedure_id = next(self.ids)
         given = ProcedureInput(**init) if init else ProcedureInput()
         spec = {"block_path": None, "subarray_id": None, **spec}
+        self.client.wait_for_contact()
         self.client.launch(ProcessSpec(procedure_id, str(path), given, **spec))
         if function:
             self.start(procedure_id, function, args, kwargs)
@@ -121,6 +123,16 @@ class House:
         ready = "the fork server is ready"
         wait_until(lambda: log.read_text().count(ready) >= number, "the fork server")
 
+    def freeze_fork_server(self):
+        """SIGSTOP the fork server and the process that it has made ahead of time."""
+        frozen: set[int] = set()
+        while new := set(self.helpers()) - frozen:  # one may just be coming
+            for pid in new:
+                with contextlib.suppress(ProcessLookupError):  # it was just ending
+                    os.kill(pid, signal.SIGSTOP)
+                wait_until(lambda pid=pid: not is_alive(pid) or is_halted(pid), "its halt")
+            frozen |= new
+
     def wait_warm(self, count=4):
         """Wait until so many processes wait for scripts."""
         wait_until(lambda: len(self.waiting()) == count, f"{count} waiting processes")
@@ -156,6 +168,11 @@ def name_of(pid: int) -> str:
 def is_alive(pid: int) -> bool:
     found = process(pid)
     return found is not None and found.alive
+
+
+def is_halted(pid: int) -> bool:
+    found = process(pid)
+    return found is not None and found.state == "T"
 
 
 def wait_until(condition, what: str, patience: float = PATIENCE):

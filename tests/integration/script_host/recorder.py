@@ -44,8 +44,9 @@ class Recorder:
     def on_output(self, procedure_id, next_offset):
         self._note("output", procedure_id, next_offset)
 
-    def on_host_attached(self, known):
+    def on_host_attached(self, known, *, same_host):
         self._note("attached", None, known)
+        self.same_host = same_host
 
     def on_host_lost(self):
         self._note("lost", None, None)

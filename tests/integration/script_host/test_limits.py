@@ -107,12 +107,12 @@ def test_limits_of_one_script_are_not_those_of_the_next(house, write_script):
 def test_a_script_that_has_used_up_its_wall_time_has_failed_with_a_time_out(house):
     began = time.monotonic()
 
-    procedure_id = house.launch(MISBEHAVING / "sleeps.py", limits=Limits(wall_seconds=0.4))
+    procedure_id = house.launch(MISBEHAVING / "sleeps.py", limits=Limits(wall_seconds=2.0))
     end = house.heard.wait_end(procedure_id)
 
     assert (end.state, end.reason) == ("FAILED", Reason.TIMEOUT)
-    assert "0.4 s of wall time" in end.error
-    assert 0.4 < time.monotonic() - began < 3.0
+    assert "2 s of wall time" in end.error
+    assert 2.0 < time.monotonic() - began < 6.0
     assert house.texts(procedure_id) == ["sleeping", "cleaned up"]
 
 
@@ -124,10 +124,10 @@ def test_a_stubborn_script_is_killed_after_its_wall_time(house):
 
 def test_time_in_which_a_script_waits_to_be_started_does_not_count(house, write_script):
     path = write_script("import time\ndef main(): time.sleep(0.2); return 'ran'")
-    procedure_id = house.launch(path, function=None, limits=Limits(wall_seconds=0.6))
+    procedure_id = house.launch(path, function=None, limits=Limits(wall_seconds=1.5))
     house.heard.wait_state(procedure_id, "READY")
 
-    time.sleep(0.8)
+    time.sleep(1.6)
     house.start(procedure_id)
 
     assert house.heard.wait_end(procedure_id).result == "ran"

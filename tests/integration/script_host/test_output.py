@@ -124,7 +124,7 @@ def test_a_flood_is_bounded_and_holds_nobody_up(house, write_script):
     end = house.heard.wait_end(flood, patience=60)
 
     assert end.state == "COMPLETE"
-    assert min(latencies) < 0.1, "the host serves others between two pieces of the flood"
+    assert min(latencies) < 0.5, "the host serves others between two pieces of the flood"
     kept = sum(path.stat().st_size for path in (house.directory / "output" / str(flood)).iterdir())
     assert kept <= 16 * 1024 * 1024 + 1024 * 1024
     lines, _, dropped = house.client.read_output(flood, 0, 1)

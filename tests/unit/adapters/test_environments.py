@@ -11,16 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ska_oso_activity.adapters.environments import (
-    COMPLETE,
-    IDLE_S,
-    Effort,
-    Environments,
-    ProgramFailed,
-    Shelf,
-    last_words,
-    run,
-)
+from ska_oso_activity.adapters.environments import COMPLETE, Environments
+from ska_oso_activity.adapters.programs import Effort, ProgramFailed, last_words, run
+from ska_oso_activity.adapters.shelf import IDLE_S, Shelf
 from ska_oso_activity.domain.errors import EnvironmentFailed
 
 # A package that builds itself, so that installing it needs no network and no build tool.

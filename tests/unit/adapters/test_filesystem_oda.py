@@ -434,7 +434,9 @@ def test_a_status_half_written_in_a_crash_takes_its_number_with_it(tmp_path):
 
 def test_an_sbi_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
     oda = FilesystemOda(tmp_path)
-    monkeypatch.setattr(os, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(
+        os, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
 
     with pytest.raises(OdaUnavailable, match="No space left"):
         oda.create_sbi(INSTANCE)
@@ -445,9 +447,12 @@ def test_an_sbi_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
 def test_an_sbi_is_on_disk_with_the_first_status_after_created(tmp_path, monkeypatch):
     synced = []
     sync = os.fsync
-    monkeypatch.setattr(
-        os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), sync(fd))
-    )
+
+    def note_and_sync(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", note_and_sync)
     oda = FilesystemOda(tmp_path)
     sbi_id = oda.create_sbi(INSTANCE)
     assert synced == []  # main does not wait for the disk

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ska_oso_activity.adapters.environments import IDLE_S, Environments
+from ska_oso_activity.adapters.environments import Environments
 from ska_oso_activity.adapters.git_repositories import CachedGitRepositories
+from ska_oso_activity.adapters.shelf import IDLE_S
 from ska_oso_activity.domain.errors import (
     ActivityError,
     EnvironmentFailed,

@@ -65,9 +65,9 @@ class ProcedureBench:
 
     def begin(self, known: frozenset[int] = frozenset()) -> ProcedureBench:
         """Take up the history; the host says which procedures it knows."""
-        self.host.listener = self.service
+        self.host.listener = self.service.listener
         self.service.begin(self.host)
-        self.service.on_host_attached(known)
+        self.service.listener.on_host_attached(known, same_host=False)
         return self
 
     def restarted(self) -> ProcedureBench:

@@ -98,7 +98,7 @@ def test_room_is_told_as_soon_as_a_script_has_ended(workshops):
 
 
 def test_a_script_that_no_record_knows_is_stopped(workshop):
-    workshop.service.on_host_attached(frozenset({41}))
+    workshop.host.told.on_host_attached(frozenset({41}), same_host=False)
 
     assert workshop.host.stopped == [(41, 3.0)]
     assert workshop.prepare() == 42

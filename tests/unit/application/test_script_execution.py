@@ -240,13 +240,15 @@ def test_only_what_is_ready_can_be_started(workshop):
     workshop.start(procedure_id)
 
 
-def test_force_start_starts_as_soon_as_it_is_ready(workshop):
+def test_force_start_is_left_to_the_host_at_once(workshop):
+    # Which starts the script as soon as it is ready: nobody has to be asked then.
     procedure_id = workshop.launched()
     workshop.start(procedure_id, force_start=True)
-    before = list(workshop.host.started)
+    before = list(workshop.host.start_messages)
     workshop.host.make_ready(procedure_id)
 
-    assert before == []
+    assert before == [procedure_id]
+    assert workshop.host.start_messages == before
     assert [each for each, _, _ in workshop.host.started] == [procedure_id]
 
 
@@ -453,8 +455,8 @@ def test_an_end_counts_even_if_news_of_the_way_to_it_was_lost(workshop):
 
 def test_reports_are_told_and_kept(workshop):
     procedure_id = workshop.running()
-    workshop.service.on_progress(procedure_id, 40.0, "going")
-    workshop.service.on_message(procedure_id, "well")
+    workshop.host.told.on_progress(procedure_id, 40.0, "going")
+    workshop.host.told.on_message(procedure_id, "well")
 
     assert workshop.publisher.json_of("scriptProgress") == [
         {"procedure_id": procedure_id, "progress": 40.0, "message": "going"}
@@ -468,7 +470,7 @@ def test_output_is_told_once_and_can_be_read_again(workshop):
     procedure_id = workshop.running()
     workshop.host.print(procedure_id, "a", "b")
     workshop.host.print(procedure_id, "c")
-    workshop.service.on_output(procedure_id, 3)
+    workshop.host.told.on_output(procedure_id, 3)
 
     told = workshop.publisher.json_of("scriptOutput")
     assert [[line["text"] for line in each["lines"]] for each in told] == [["a", "b"], ["c"]]
@@ -543,7 +545,7 @@ def test_a_check_finds_what_prepare_would(workshop, harm, code):
 
 def test_scripts_of_a_host_that_is_gone_are_lost(workshop):
     procedure_id = workshop.running()
-    workshop.service.on_host_lost()
+    workshop.host.told.on_host_lost()
 
     assert workshop.state(procedure_id) == "FAILED"
     assert workshop.events()[-1]["reason"] == "EXECUTOR_LOST"
@@ -554,7 +556,7 @@ def test_what_is_still_being_made_ready_outlives_a_host(workshop):
     workshop.door.opens.clear()
     procedure_id = workshop.prepare(script=GIT)
     workshop.becomes(procedure_id, "PREP_ENV")
-    workshop.service.on_host_lost()
+    workshop.host.told.on_host_lost()
     workshop.door.opens.set()
 
     eventually(lambda: procedure_id in workshop.host.alive)
@@ -564,7 +566,7 @@ def test_a_host_that_is_lost_before_it_took_a_script_leaves_nothing_undecided(wo
     # The old host is found dead while the launch waits for the new one.
     def lose_it():
         workshop.host.on_launch = lambda: None
-        workshop.service.on_host_lost()
+        workshop.host.told.on_host_lost()
 
     workshop.host.on_launch = lose_it
     procedure_id = workshop.launched()
@@ -583,7 +585,7 @@ def test_a_script_that_began_on_a_host_that_was_lost_is_not_run_again(workshop):
         workshop.host.make_ready(1)
         workshop.host.say(1, "RUNNING")
         workshop.host.alive.clear()
-        workshop.service.on_host_lost()
+        workshop.host.told.on_host_lost()
 
     workshop.host.on_launched = live_and_die
     procedure_id = workshop.prepare()
@@ -598,7 +600,7 @@ def test_a_stop_that_the_host_did_not_get_is_sent_when_it_is_back(workshop):
     workshop.host.away = True
     workshop.stop(procedure_id)
     workshop.host.away = False
-    workshop.service.on_host_attached(frozenset({procedure_id}))
+    workshop.host.told.on_host_attached(frozenset({procedure_id}), same_host=True)
 
     assert workshop.host.stopped == [(procedure_id, 3.0)]
 
@@ -608,7 +610,7 @@ def test_a_start_that_the_host_did_not_get_is_sent_when_it_is_back(workshop):
     workshop.host.away = True
     workshop.start(procedure_id)
     workshop.host.away = False
-    workshop.service.on_host_attached(frozenset({procedure_id}))
+    workshop.host.told.on_host_attached(frozenset({procedure_id}), same_host=True)
 
     assert [each for each, _, _ in workshop.host.started] == [procedure_id]
 

@@ -58,6 +58,8 @@ def test_ends_outlive_the_host_until_acknowledged(directory):
     first = Journal(directory)
     first.append(7, "state", {"state": "IDLE"})
     first.append(7, "end", {"state": "COMPLETE", "result": 5})
+    assert list(read_ends(directory)) == []
+    first.write_end(7)
 
     second = Journal(directory)
 
@@ -72,6 +74,7 @@ def test_a_torn_end_is_skipped(directory, caplog):
     journal.append(7, "state", {"state": "IDLE"})
     journal.append(7, "end", {"state": "COMPLETE"})
     journal.append(8, "end", {"state": "FAILED"})
+    journal.write_ends()
     whole = directory.end_of(7).read_bytes()
     for size in range(len(whole) - 1):  # also whole lines without the last, which is the end
         directory.end_of(7).write_bytes(whole[:size])
@@ -84,6 +87,7 @@ def test_an_end_that_the_disk_does_not_take_is_kept_in_memory(directory, caplog)
     journal = Journal(directory)
 
     journal.append(7, "end", {"state": "COMPLETE"})
+    journal.write_ends()
 
     assert told(journal) == [(7, 1, "end")]
     assert "memory only" in caplog.text
@@ -92,8 +96,20 @@ def test_an_end_that_the_disk_does_not_take_is_kept_in_memory(directory, caplog)
 def test_a_forgotten_procedure_leaves_nothing(directory):
     journal = Journal(directory)
     journal.append(7, "end", {"state": "COMPLETE"})
+    journal.write_ends()
 
     journal.forget(7)
 
     assert told(journal) == []
     assert list(read_ends(directory)) == []
+
+
+def test_an_end_that_is_acknowledged_in_time_costs_no_file(directory):
+    journal = Journal(directory)
+    journal.append(7, "end", {"state": "COMPLETE"})
+    journal.acknowledge(7, 1)
+
+    journal.write_end(7)
+    journal.write_ends()
+
+    assert list(directory.ends.iterdir()) == []

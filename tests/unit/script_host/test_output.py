@@ -129,3 +129,31 @@ def test_half_a_line_that_a_full_disk_took_is_taken_back(folder, monkeypatch):
     writer.write([("stdout", "after")])
 
     assert texts(OutputReader(folder).tail(5)) == ["before", "after"]
+
+
+def test_a_writer_that_was_closed_goes_on_where_it_was(folder):
+    writer = OutputWriter(folder)
+    for text in ("first process", "second process"):
+        writer.write([("stderr", text)])
+        writer.close()
+
+    lines, _, dropped = OutputReader(folder).read(0, 10)
+
+    assert [(line["n"], line["text"]) for line in lines] == [
+        (0, "first process"),
+        (1, "second process"),
+    ]
+    assert dropped == 0
+
+
+def test_a_damaged_line_is_dropped_alone(folder):
+    write(folder, 5)
+    (segment,) = folder.iterdir()
+    whole = segment.read_bytes().split(b"\n")
+    whole[1] = b'{"n":1,"stream":"std{"n":1}'
+    whole[3] = b'{"n":x,"stream":"stdout","time":"","text":""}'
+    segment.write_bytes(b"\n".join(whole))
+    reader = OutputReader(folder)
+
+    assert texts(reader.read(0, 10)[0]) == ["line 0", "line 2", "line 4"]
+    assert texts(reader.tail(10)) == ["line 0", "line 2", "line 4"]

@@ -39,4 +39,5 @@ if __name__ == "__main__":
 
         main(*serve(*map(int, sys.argv[2:])))
     else:
-        main(*map(int, sys.argv[1:]))
+        control, packets, host = map(int, sys.argv[1:])
+        main(control, packets, host)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import threading
 from typing import Any
@@ -41,9 +42,25 @@ class Channel:
             for packet in packets({"kind": kind, **fields}, self._token):
                 self._socket.send(packet)
 
-    def send_state(self, state: str) -> None:
-        """Report a state, one of `outcome.STATES`."""
-        self.send("state", state=state)
+    def send_state(self, state: str, **more: Any) -> None:
+        """Report a state, one of `outcome.STATES`, and anything else that belongs to it."""
+        self.send("state", state=state, **more)
+
+    def require_state(self, state: str, **more: Any) -> None:
+        """Report a state without which nothing may follow: the host goes by what it was told.
+
+        Raises:
+            OSError: it could not be.
+        """
+        with self._lock:
+            for packet in packets({"kind": "state", "state": state, **more}, self._token):
+                self._socket.send(packet)
+
+    def has_news(self, seconds: float) -> bool:
+        """Whether there is something to receive, waiting so long for it."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(1000 * seconds))
 
     def receive(self, kind: str) -> dict[str, Any]:
         """Wait for a message of that kind.

@@ -35,7 +35,7 @@ def confine(order: Mapping[str, Any], host: int) -> None:
     limits = Limits.from_json(order.get("limits"))
     variables = order.get("variables")
     if variables is not None:  # those of an earlier release gave them to the interpreter alone
-        name = f"script {order['procedure_id']}"
+        name = str(order.get("name") or f"script {order['procedure_id']}")
         show(name, f"{name}: {order['script_path']}", variables.get(MARK, ""))
         _replace_variables(variables)
     try:

@@ -12,12 +12,14 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 
 from ska_oso_activity.script_host import orders
 from ska_oso_activity.script_host.channels import ScriptEnds
 from ska_oso_activity.script_host.child.newborn import begin_life, open_pipes, own_pipes
 from ska_oso_activity.script_host.child.rehearsal import rehearse
-from ska_oso_activity.script_host.child.shown import show
+from ska_oso_activity.script_host.child.shown import WAITING, show
 from ska_oso_activity.script_host.environment import MARK
 from ska_oso_activity.script_host.linux import die_with_parent
 
@@ -35,7 +37,7 @@ PRELOADED = ("numpy", "tango")
 """Imported if they are installed."""
 
 
-def serve(fd: int, host: int) -> tuple[int, int, int]:
+def serve(fd: int, host: int) -> tuple[int, int, int, Callable[[], None]]:
     """Fork for the host until it is gone.
 
     Args:
@@ -56,7 +58,7 @@ def serve(fd: int, host: int) -> tuple[int, int, int]:
     _preload()
     pipes = own_pipes(before)
     for _ in range(REHEARSALS):
-        rehearse(host)
+        rehearse(host, "rehearsal")
     show("fork server", "fork server", os.environ[MARK])
     gc.disable()
     gc.collect()
@@ -74,10 +76,18 @@ def serve(fd: int, host: int) -> tuple[int, int, int]:
             between, ends = _take_orders(orderer, server)
             orderer.detach()  # it is closed with all that is not ours
             begin_life(between, host, ends, pipes)
-            return ends.control, ends.packets, host
+            return ends.control, ends.packets, host, partial(_rehearse_once_more, host)
         _, status = os.waitpid(between, 0)
         if status == _HOST_GONE << 8:
             os._exit(0)
+
+
+def _rehearse_once_more(host: int) -> None:
+    """In a process that waits: the memory that is written to is its own from then on, not shared,
+    so that its script need not wait for the copying of it.
+    """
+    rehearse(host, WAITING)
+    show(WAITING, WAITING, os.environ[MARK])
 
 
 def _preload() -> None:

@@ -29,6 +29,15 @@ class Interrupts:
         signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
+    def check(self) -> None:
+        """Go on, if none has come.
+
+        Raises:
+            KeyboardInterrupt: one came, and our own code may have swallowed it.
+        """
+        if self.seen:
+            raise KeyboardInterrupt
+
     def end(self) -> None:
         """The script's code has ended: who comes now comes too late."""
         self._over = True

@@ -23,13 +23,17 @@ SCRIPT = str(rehearsed.__file__)
 NAME = module_name(SCRIPT)
 
 
-def rehearse(host: int) -> None:
-    """Run it as `run.main` runs a script, and leave no trace of it in the interpreter."""
+def rehearse(host: int, name: str) -> None:
+    """Run it as `run.main` runs a script, and leave no trace of it in the interpreter.
+
+    Args:
+        name: what this process shows itself as meanwhile.
+    """
     path, arguments, finders = sys.path[:], sys.argv, sys.meta_path[:]
     cwd = os.open(".", os.O_PATH | os.O_CLOEXEC)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        for message in _messages():
+        for message in _messages(name):
             for packet in packets(message, GREETING):
                 theirs.send(packet)
         channel = Channel(ours)
@@ -43,9 +47,15 @@ def rehearse(host: int) -> None:
         sys.modules.pop(NAME, None)
 
 
-def _messages() -> list[dict[str, Any]]:
+def _messages(name: str) -> list[dict[str, Any]]:
     arguments = {"args": [1], "kwargs": {"more": 2}}
-    order = {"procedure_id": 0, "script_path": SCRIPT, "init": arguments, "limits": {}}
+    order = {
+        "procedure_id": 0,
+        "name": name,
+        "script_path": SCRIPT,
+        "init": arguments,
+        "limits": {},
+    }
     return [
         {"kind": "hello", "token": bytes(TOKEN_BYTES).hex()},
         {"kind": "load", **order, "variables": dict(os.environ)},

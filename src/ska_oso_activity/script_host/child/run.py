@@ -6,7 +6,7 @@ import faulthandler
 import gc
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from ska_oso_activity.script_host.child.calling import (
@@ -41,13 +41,23 @@ INTERRUPTED = 128 + 2
 """Exit code of a process that SIGINT ended before it had anything to say."""
 
 
-def main(control: int, packets: int, parent: int) -> NoReturn:
+REST_SECONDS = 0.005
+"""How long a process waits for its script before it takes it that there is time."""
+
+
+def main(
+    control: int,
+    packets: int,
+    parent: int,
+    while_waiting: Callable[[], object] | None = None,
+) -> NoReturn:
     """Run one script for the host and end the process.
 
     Args:
         control: descriptor of the socket for messages.
         packets: descriptor of the socket for output.
         parent: the host's pid.
+        while_waiting: called if there is time before the script comes.
     """
     die_with_parent(parent)
     adopt_orphans()
@@ -61,6 +71,9 @@ def main(control: int, packets: int, parent: int) -> NoReturn:
         to_host = socket.socket(fileno=control)
         to_host.send(BORN)
         channel = Channel(to_host)
+        if while_waiting is not None and not channel.has_news(REST_SECONDS):
+            while_waiting()
+            interrupts.check()
         order = channel.receive("load")
         gc.freeze()  # what is there now is not the script's
         ending = run_script(channel, order, interrupts, parent)
@@ -91,10 +104,12 @@ def run_script(
         confine(order, host)
     except Unconfined as error:
         return refused(Outcome.UNCONFINED, str(error))
-    channel.send_state("IDLE")
     connect(Reporter(channel, platform.subarray_id))
-
-    channel.send_state("LOADING")
+    if order.get("joins_states"):
+        channel.require_state("LOADING", passed=["IDLE"])
+    else:  # a host of an earlier release
+        channel.require_state("IDLE")
+        channel.require_state("LOADING")
     try:
         module = load(path)
     except BaseException as error:  # SystemExit too

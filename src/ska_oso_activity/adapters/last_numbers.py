@@ -1,0 +1,54 @@
+"""The greatest numbers a history has used, kept beside it (adapters layer).
+
+They tell whether all is there that was written, and which numbers must not be given again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import zlib
+from pathlib import Path
+
+_FORM = struct.Struct(">QQI")
+
+
+class LastNumbers:
+    """The greatest record id and seq; what was written before the process was killed is there.
+
+    Trouble with the file is passed over: it is a second witness, not the first.
+
+    Attributes:
+        record_id, seq: as they were found; 0 where nothing was.
+        found: whether there was anything to find.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.record_id = self.seq = 0
+        self.found = False
+        self._file = -1
+        with contextlib.suppress(OSError):
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._read(os.pread(self._file, _FORM.size, 0))
+
+    def _read(self, data: bytes) -> None:
+        if len(data) == _FORM.size:
+            record_id, seq, crc = _FORM.unpack(data)
+            if crc == zlib.crc32(data[:-4]):
+                self.record_id, self.seq, self.found = record_id, seq, True
+
+    def note(self, record_id: int, seq: int) -> None:
+        """These are in the history now."""
+        if record_id > self.record_id or seq > self.seq:
+            self.record_id = max(record_id, self.record_id)
+            self.seq = max(seq, self.seq)
+            data = struct.pack(">QQ", self.record_id, self.seq)
+            with contextlib.suppress(OSError):
+                os.pwrite(self._file, data + struct.pack(">I", zlib.crc32(data)), 0)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -1,0 +1,69 @@
+"""Trouble with what scripts need shows in healthState and Status within 5 s, and clears (P9)."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import tango
+
+from tests.device.client import Client, until
+from tests.device.stack import SCRIPT_EXECUTION, Stack
+
+OK, FAILED = 0, 2
+SOON = 5.0
+
+
+def status_once(executor: tango.DeviceProxy, health: int) -> str:
+    until(lambda: executor.healthState == health, f"health {health}", SOON)
+    return str(executor.status())
+
+
+def test_a_script_host_that_hangs_shows_in_the_health(fragile_stack: Stack):
+    executor = Client().executor
+    (identity,) = until(
+        lambda: list(fragile_stack.directory.glob("state/**/host.json")), "the script host", 20
+    )
+    until(lambda: executor.healthState == OK, "a good beginning", 20)
+    pid = json.loads(identity.read_text())["pid"]
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        status = status_once(executor, FAILED)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    after = status_once(executor, OK)
+
+    assert "script host: it has not answered" in status
+    assert after == "The device is in ON state."
+
+
+def test_a_block_directory_that_others_may_use_shows_in_the_health(fragile_stack: Stack):
+    executor = Client().executor
+    (value,) = tango.Database().get_device_property(SCRIPT_EXECUTION, "SchedulingBlockDirectory")[
+        "SchedulingBlockDirectory"
+    ]
+    directory = Path(value)
+    until(directory.exists, "the directory", 20)
+    until(lambda: executor.healthState == OK, "a good beginning", 20)
+
+    directory.chmod(0o777)
+    try:
+        status = status_once(executor, FAILED)
+    finally:
+        directory.chmod(0o700)
+    after = status_once(executor, OK)
+
+    assert "Scheduling Blocks: the directory" in status
+    assert str(directory) in status
+    assert after == "The device is in ON state."
+
+
+@pytest.mark.parametrize("name", ["activity", "executor"])
+def test_a_stack_that_was_just_started_is_well(own_stack: Stack, name: str):
+    client = Client()
+    device = client.executor if name == "executor" else client.device
+
+    assert device.healthState == OK
+    assert own_stack.ready["ready"] is True

@@ -1,0 +1,5 @@
+"""Stands in for the fork server: it is there, and does nothing."""
+
+import time
+
+time.sleep(60)
