@@ -27,9 +27,6 @@ LAST_WORDS = 4096
 BIRTH_SECONDS = 10.0
 """How long a forked process may take until it says that it is there; after that it is killed."""
 
-REAP_SECONDS = 0.01
-"""How soon to try again to collect a dead process that is not our child yet."""
-
 
 class Owner(Protocol):
     """Told what comes of a fork server, from the loop."""
@@ -101,6 +98,11 @@ class ForkServer:
         self._socket.setblocking(False)
         loop.watch(self._socket.fileno(), self.hear)
         self._death = DeathWatch(loop, self.pid, self._on_death)
+
+    @property
+    def unheard(self) -> int:
+        """How many orders it has not answered: each may have been forked already."""
+        return len(self._ordered)
 
     @property
     def coming(self) -> int:
@@ -183,7 +185,7 @@ class ForkServer:
 
     def _on_stillborn(self, birth: Birth, last_words: str) -> None:
         self._births.discard(birth)
-        bury(self._loop, self._family, birth.leader)
+        bury(self._family, birth.leader)
         text = f"process {birth.leader.pid} died before it was of use {last_words}"
         self._owner.on_failed(text.strip())
 
@@ -263,26 +265,16 @@ def kill(pid: int) -> None:
 
 def discard(loop: Loop, family: Family, leader: Leader) -> None:
     """End a process that has no script, and collect it."""
-    leader.watch(loop, partial(bury, loop, family, leader))
+    leader.watch(loop, partial(bury, family, leader))
     leader.ends.close()
     kill(leader.pid)
 
 
-def bury(loop: Loop, family: Family, leader: Leader) -> None:
+def bury(family: Family, leader: Leader) -> None:
     """Collect a dead process that never had a script."""
     leader.close()
-    bury_pid(loop, family, leader.pid)
-
-
-def bury_pid(loop: Loop, family: Family, pid: int) -> None:
-    """Collect it, which can be done once it is our child."""
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:
-        if os.path.exists(f"/proc/{pid}"):  # noqa: PTH110
-            loop.call_later(REAP_SECONDS, partial(bury_pid, loop, family, pid))
-            return
-    family.remove_helper(pid)
+    collect(leader.pid)
+    family.remove_helper(leader.pid)
 
 
 def collect(pid: int) -> int:

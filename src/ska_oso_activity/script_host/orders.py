@@ -28,16 +28,11 @@ def send(sock: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()
     socket.send_fds(sock, [json.dumps(message).encode("ascii")], fds)
 
 
-def receive(sock: socket.socket, *, wait: bool) -> tuple[bytes, list[int]]:
-    """The next packet, and the descriptors with it, which no child inherits.
-
-    Raises:
-        BlockingIOError: there is none now, and we are not to wait.
-    """
+def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+    """The next packet, and the descriptors with it, which no child inherits."""
     room = socket.CMSG_LEN(4 * array("i").itemsize)
     # `socket.recv_fds` takes flags and leaves them away.
-    flags = socket.MSG_CMSG_CLOEXEC | (0 if wait else socket.MSG_DONTWAIT)
-    packet, extras, _, _ = sock.recvmsg(PACKET_LIMIT, room, flags)
+    packet, extras, _, _ = sock.recvmsg(PACKET_LIMIT, room, socket.MSG_CMSG_CLOEXEC)
     fds = array("i")
     for level, kind, data in extras:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):

@@ -92,6 +92,7 @@ class Pool:
         self._told: set[str] = set()
         self._unusable = False
         family.hear_of_births = self._hear
+        family.newborn_mark = spare_mark(name)
         self._start_server()
 
     @property
@@ -237,9 +238,11 @@ class Pool:
             _cancel(wish.give_up)
             self._start_fresh(wish)
 
-    def _hear(self) -> None:
-        if self._server:
-            self._server.hear()
+    def _hear(self) -> bool:
+        if self._server is None:
+            return False
+        self._server.hear()
+        return self._server.unheard > 0
 
     def _pause(self) -> float:
         return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 20))
@@ -339,7 +342,7 @@ class Pool:
         if leader in self._waiting:
             self._waiting.remove(leader)
         self._failures += 1
-        bury(self._loop, self._family, leader)
+        bury(self._family, leader)
         self._refill_soon()
 
     def _let_go(self, leader: Leader) -> None:

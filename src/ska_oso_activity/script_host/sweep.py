@@ -41,8 +41,11 @@ class Family:
     def __init__(self) -> None:
         self._leaders: dict[int, str] = {}
         self._helpers: set[int] = set()
-        self.hear_of_births: Callable[[], None] = lambda: None
-        """Has `add_helper` called for every child that this process was told of by now."""
+        self.hear_of_births: Callable[[], bool] = lambda: False
+        """Has `add_helper` called for every child that this process was told of by now; whether
+        there may be one that it was not told of yet."""
+        self.newborn_mark = ""
+        """What such a child bears."""
 
     def add(self, leader: int, mark: str) -> None:
         """A leader was started, or a helper becomes one; it and its descendants bear `mark`."""
@@ -72,10 +75,12 @@ class Family:
     def leftovers(self, leader: int) -> list[Process]:
         """What a dead leader left that still runs; also what no other leader can be blamed for."""
         children = own_children()
-        # The fork server tells of a process before it becomes our child: now none is unheard of.
-        self.hear_of_births()
+        may_be_newborn = self.hear_of_births()
         known = self._leaders.keys() | self._helpers
         strangers = [pid for pid in children if pid not in known and not _reap(pid)]
+        if may_be_newborn:
+            marks = {pid: environment_value(pid, MARK) for pid in strangers}
+            strangers = [pid for pid in strangers if marks[pid] != self.newborn_mark]
         if not strangers:
             return []
         processes = snapshot()

@@ -5,6 +5,7 @@ It has one thread and never initialises Tango: only such a process can be forked
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -14,24 +15,24 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
+from typing import NoReturn
 
 from ska_oso_activity.script_host import orders
 from ska_oso_activity.script_host.channels import ScriptEnds
-from ska_oso_activity.script_host.child.newborn import begin_life, open_pipes, own_pipes
+from ska_oso_activity.script_host.child.newborn import (
+    OwnPipe,
+    begin_life,
+    open_pipes,
+    own_pipes,
+)
 from ska_oso_activity.script_host.child.rehearsal import rehearse
 from ska_oso_activity.script_host.child.shown import WAITING, show
 from ska_oso_activity.script_host.environment import MARK
-from ska_oso_activity.script_host.linux import die_with_parent
-
-BATCH = 8
-"""How many processes, if so many are ordered at once, share one in between."""
+from ska_oso_activity.script_host.linux import die_with_parent, fork_sibling
 
 REHEARSALS = 20
 """How often to run what each forked process will run: Python adapts its code to what it meets, and
 that is then done once for all of them."""
-
-_HOST_GONE = 3
-"""Exit code of a process in between that has nobody to take an order from."""
 
 PRELOADED = ("numpy", "tango")
 """Imported if they are installed."""
@@ -48,38 +49,51 @@ def serve(fd: int, host: int) -> tuple[int, int, int, Callable[[], None]]:
         In each forked process: the arguments of `run.main`.
     """
     die_with_parent(host)
-    # The first is a script's own to unblock, as in a fresh interpreter; by the second, a newborn
-    # process is told that its parent has changed.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGUSR1})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a script's own to unblock
     orderer = socket.socket(fileno=fd)
     os.set_inheritable(fd, False)
-    known = set(sys.modules)
-    before = open_pipes()
-    _preload()
-    pipes = own_pipes(before)
+    preloaded, pipes = _preload()
     for _ in range(REHEARSALS):
         rehearse(host, "rehearsal")
     show("fork server", "fork server", os.environ[MARK])
     gc.disable()
     gc.collect()
     gc.freeze()  # so that collecting in a child does not copy what they all share
-    orders.send(orderer, {"ready": _names(set(sys.modules) - known)})
-    server = os.getpid()
+    orders.send(orderer, {"ready": preloaded})
     while True:
-        threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
-        if threads != 1:
-            text = f"it has {threads} threads, and cannot be forked"
-            orders.send(orderer, {"refused": text})
-            os._exit(1)
-        between = os.fork()
-        if between == 0:
-            between, ends = _take_orders(orderer, server)
-            orderer.detach()  # it is closed with all that is not ours
-            begin_life(between, host, ends, pipes)
-            return ends.control, ends.packets, host, partial(_rehearse_once_more, host)
-        _, status = os.waitpid(between, 0)
-        if status == _HOST_GONE << 8:
+        packet, fds = orders.receive(orderer)
+        if not packet:
             os._exit(0)
+        ends = ScriptEnds(*fds)
+        answer = _fork(orderer)
+        if answer == {"pid": 0}:
+            orderer.detach()  # it is closed with all that is not ours
+            begin_life(ends, pipes)
+            return ends.control, ends.packets, host, partial(_rehearse_once_more, host)
+        ends.close()
+        try:
+            orders.send(orderer, {"order": orders.decode(packet).get("order"), **answer})
+        except OSError:  # the host is gone
+            os._exit(0)
+
+
+def _fork(orderer: socket.socket) -> dict[str, object]:
+    """Fork a child of the host's; the answer to the order: its pid (in it 0), or what is wrong."""
+    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    if threads != 1:
+        _refuse(orderer, f"it has {threads} threads, and cannot be forked")
+    try:
+        return {"pid": fork_sibling()}
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            _refuse(orderer, str(error))
+        return {"failed": str(error)}
+
+
+def _refuse(orderer: socket.socket, text: str) -> NoReturn:
+    """Have the host know that no fork server is of use here."""
+    orders.send(orderer, {"refused": text})
+    os._exit(1)
 
 
 def _rehearse_once_more(host: int) -> None:
@@ -90,7 +104,14 @@ def _rehearse_once_more(host: int) -> None:
     show(WAITING, WAITING, os.environ[MARK])
 
 
-def _preload() -> None:
+def _preload() -> tuple[list[str], list[OwnPipe]]:
+    """Import what scripts need; returns the names of what is there then, and pipes opened for it.
+
+    What it needs for that is forgotten here: forgetting it in a forked process would have that copy
+    the memory of all the names.
+    """
+    known = set(sys.modules)
+    before = open_pipes()
     for name in PRELOADED:
         try:
             importlib.import_module(name)
@@ -98,39 +119,5 @@ def _preload() -> None:
             pass  # scripts that need it will say so
         except Exception:
             traceback.print_exc()
-
-
-def _names(modules: set[str]) -> list[str]:
-    return sorted({name.partition(".")[0] for name in modules})
-
-
-def _take_orders(orderer: socket.socket, server: int) -> tuple[int, ScriptEnds]:
-    """Wait for orders, and fork for each: returns, in a process that was ordered, its parent.
-
-    The one in between ends as soon as no order waits, so that the host, which adopts orphans,
-    becomes the parent. It answers before that: the host knows of every child that it has. It is
-    forked ahead of time, so an order takes the time of a single fork.
-    """
-    die_with_parent(server)
-    between = os.getpid()
-    for number in range(BATCH):
-        try:
-            packet, fds = orders.receive(orderer, wait=number == 0)
-        except BlockingIOError:
-            break
-        if not packet:
-            os._exit(_HOST_GONE)
-        ends = ScriptEnds(*fds)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                return between, ends
-            answer: dict[str, object] = {"pid": pid}
-        except OSError as error:
-            answer = {"failed": str(error)}
-        try:
-            orders.send(orderer, {"order": orders.decode(packet).get("order"), **answer})
-        except OSError:
-            os._exit(_HOST_GONE)
-        ends.close()
-    os._exit(0)
+    names = sorted({name.partition(".")[0] for name in set(sys.modules) - known})
+    return names, own_pipes(before)

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import gc
 import os
-import signal
 import sys
 import threading
 from dataclasses import dataclass
@@ -15,10 +14,6 @@ from typing import Any
 from ska_oso_activity.script_host.channels import ScriptEnds
 from ska_oso_activity.script_host.child.shown import WAITING, show
 from ska_oso_activity.script_host.environment import MARK
-from ska_oso_activity.script_host.linux import await_adoption
-
-ADOPTION_SECONDS = 5.0
-"""How long the process in between may take to end, which it does at once."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +61,10 @@ def own_pipes(before: dict[int, str]) -> list[OwnPipe]:
     return list(found.values())
 
 
-def begin_life(between: int, host: int, ends: ScriptEnds, pipes: list[OwnPipe]) -> None:
-    """Become a child of the host with a session, descriptors and random numbers of our own.
+def begin_life(ends: ScriptEnds, pipes: list[OwnPipe]) -> None:
+    """Become a process with a session, descriptors and random numbers of its own.
 
     Args:
-        between: the process that forked us, which is about to end.
-        host: who then adopts us.
         ends: our ends of the channels to the host.
         pipes: the pipes of libraries.
     """
@@ -86,8 +79,6 @@ def begin_life(between: int, host: int, ends: ScriptEnds, pipes: list[OwnPipe]) 
     _close_all_but(keep)
     _renew_secrets()
     gc.enable()
-    await_adoption(between, host, ADOPTION_SECONDS)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
 
 
 def _close_all_but(keep: set[int]) -> None:
