@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.system.processes import CLI, ours
@@ -67,3 +68,54 @@ def test_ctrl_c_stops_everything_and_leaves_nothing(temporary):
 
     assert demo.returncode == 130
     assert list(Path(temporary).iterdir()) == []
+
+
+DEVICES = "ska_oso_activity.devices."
+SURVIVED = (f"{DEVICES}activity_device", f"{DEVICES}script_execution", "databaseds", "fork server")
+
+
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def demo_in_which_is_killed(part: str) -> "subprocess.CompletedProcess[str]":
+    """Run the demo, and SIGKILL the process with `part` in its command line once both run."""
+    demo = subprocess.Popen(
+        [*CLI, "demo", "--seconds-per-scan", "0.5"], stdout=subprocess.PIPE, text=True
+    )
+    assert demo.stdout
+    seen = []
+    while "".join(seen).count("-> RUNNING") < 2:
+        seen.append(demo.stdout.readline())
+        assert seen[-1], "".join(seen)
+    found = []
+    while not found:  # the fork server shows its name once it is ready
+        found = [
+            each
+            for each in psutil.Process(demo.pid).children(recursive=True)
+            if part in command_line(each)
+        ]
+    found[0].kill()
+    rest, _ = demo.communicate(timeout=60)
+    return subprocess.CompletedProcess(demo.args, demo.returncode, "".join(seen) + rest)
+
+
+@pytest.mark.parametrize("part", SURVIVED)
+def test_killing_one_of_our_processes_loses_nothing(temporary, part):
+    demo = demo_in_which_is_killed(part)
+
+    assert demo.returncode == 0, demo.stdout
+    assert demo.stdout.count("-> SUCCEEDED") == 2
+    assert "All SUCCEEDED" in demo.stdout
+    assert list(temporary.iterdir()) == []
+
+
+def test_killing_the_script_host_loses_its_scripts_and_says_so(temporary):
+    demo = demo_in_which_is_killed("ska_oso_activity.script_host")
+
+    assert demo.returncode == 1
+    assert demo.stdout.count("-> FAILED  EXECUTOR_LOST") == 2
+    assert list(temporary.iterdir()) == []
