@@ -453,6 +453,9 @@ class FakeExecutor:
         found = [dict(event) for event in self.events if event["seq"] > seq]
         return self._do("events_since", seq, lambda: found)
 
+    def unfinished(self) -> list[int]:
+        return self._do("unfinished", None, self.alive)
+
     def check(self, command: PrepareProcessCommand, timeout: float) -> list[dict[str, str]]:
         return self._do("check", command, lambda: self.findings)
 
@@ -611,6 +614,7 @@ class FakeExecutor:
             abort_request_id(stopped["request_id"]),
             FileSystemScript("file:///scripts/abort.py"),
             subarray_id=stopped["subarray_id"],
+            labels={**stopped["labels"], "abort_of": stopped["procedure_id"]},
         )
         procedure_id = len(self.procedures) + 1
         self._create(procedure_id, command)

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -410,6 +411,46 @@ def test_the_history_of_the_executor_survives(own_stack: Stack):
         assert after.procedure(procedure_id) == before[0], how
         assert after.output(procedure_id, offset=0, limit=200) == before[1], how
         assert json.loads(after.executor.EventsSince(0)) == since, how
+
+
+def test_scripts_whose_activities_were_forgotten_are_stopped(own_stack: Stack):
+    client = Client()
+    event = client.start(own_stack.block_of("sleeps.py"), subarray_id=3)
+    procedure_id = event["procedure_id"]
+    pid = client.procedure(procedure_id)["pid"]
+
+    for path in (own_stack.directory / "state" / "activity").glob("activities.db*"):
+        path.unlink()
+    kill_server(ACTIVITY_DEVICE)
+    until(lambda: not psutil.pid_exists(pid), "the script to be gone", 15)
+    after = again(client)
+    log = (own_stack.directory / "state" / "logs" / "ActivityDevice.log").read_text()
+
+    assert after.list() == []
+    until(lambda: client.procedure(procedure_id)["state"] == "STOPPED", "its end", 5)
+    assert f"runs procedure {procedure_id} for activity {event['activity_id']} of ours" in log
+    assert after.run(own_stack.block_of("takes_nothing.py"), subarray_id=3).states == SUCCESS
+
+
+@pytest.mark.parametrize("device", [ACTIVITY_DEVICE, SCRIPT_EXECUTION])
+def test_a_server_that_is_told_to_end_does_so_in_silence(own_stack: Stack, device: str):
+    client = Client()
+    sbd_id = own_stack.block_of("takes_nothing.py")
+    client.run(sbd_id)
+    pid = pid_of(device)
+    admin = tango.DeviceProxy(tango.DeviceProxy(device).adm_name())
+
+    for _ in range(12):
+        client.send("RunActivity", client.request(sbd_id))
+    with suppress(tango.DevFailed):  # its answer may be lost with it
+        admin.Kill()
+    until(lambda: not psutil.pid_exists(pid), "its end", 20)
+    until(lambda: answers(device), f"{device} to be back", 40)
+
+    name = "ActivityDevice" if device == ACTIVITY_DEVICE else "ScriptExecution"
+    log = (own_stack.directory / "state" / "logs" / f"{name}.log").read_text()
+    assert "Traceback" not in log
+    assert "ERROR" not in log
 
 
 def longest_read_during(call: Callable[[], object]) -> float:

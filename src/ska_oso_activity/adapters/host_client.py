@@ -73,6 +73,8 @@ class HostClient:
         *,
         idle_seconds: float = IDLE_SECONDS,
         warm: int = WARM,
+        last_host: str | None = None,
+        on_host: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Nothing happens before `open`.
 
@@ -83,6 +85,8 @@ class HostClient:
             idle_seconds: how long a host that we start stays without scripts and servers.
             warm: how many processes wait for scripts; 0: they are made on demand; -1: each script
                 is a fresh interpreter.
+            last_host: the name of the host that the last life of ours was attached to.
+            on_host: told the name of a host before anything is launched there.
         """
         self._directory = HostDirectory(directory)
         self._listener = listener
@@ -95,7 +99,8 @@ class HostClient:
         self._trouble = "it was not attached to yet"
         self._is_lasting = False
         self._away_since = time.monotonic()
-        self._last_host: str | None = None
+        self._last_host = last_host
+        self._on_host = on_host
         self._pings = itertools.count(1)
         self._ponged = 0
         self._closing = False
@@ -153,7 +158,12 @@ class HostClient:
                 raise ExecutorUnavailable(f"the script host cannot be reached: {reason}")
 
     def launch(self, spec: ProcessSpec) -> None:
-        """Make a process and load the script in it."""
+        """Make a process and load the script in it.
+
+        Raises:
+            ExecutorUnavailable: there is no contact, or the listener has not heard of it yet: it
+                would take the script for one that is unknown to this host, and lost.
+        """
         request = LaunchRequest(
             procedure_id=spec.procedure_id,
             script_path=spec.script_path,
@@ -166,7 +176,7 @@ class HostClient:
             grace=spec.grace,
             limits=spec.limits,
         )
-        self._send({"kind": "launch", **request.to_json()})
+        self._send({"kind": "launch", **request.to_json()}, greeted=True)
 
     def start(self, procedure_id: int, function: str, args: ProcedureInput) -> None:
         """Run a function of a script, as soon as it is ready."""
@@ -221,8 +231,15 @@ class HostClient:
 
     # --- Contact
 
-    def _send(self, message: Message) -> None:
-        attachment = self._attachment
+    def _send(self, message: Message, *, greeted: bool = False) -> None:
+        """Send a message without waiting.
+
+        Args:
+            greeted: only to a host that the listener knows of. Starts and stops need not that: to
+                a host that does not know the procedure they mean nothing.
+        """
+        with self._changed:
+            attachment = self._attachment if self._greeted or not greeted else None
         if attachment is None:
             raise ExecutorUnavailable(f"the script host cannot be reached: {self._trouble}")
         try:
@@ -260,9 +277,19 @@ class HostClient:
                     "end that one, then call Init here"
                 )
                 return
-            if not self._closing:
-                is_ending = last_word == "ending"
-                self._look_after_lost_host(ENDING_SECONDS if is_ending else LOCK_SECONDS)
+            is_ending = last_word == "ending"
+            patience = ENDING_SECONDS if is_ending else LOCK_SECONDS
+            while not self._closing:
+                try:
+                    self._look_after_lost_host(patience)
+                except Exception as error:  # the next host is not ours to start before this is done
+                    LOG.exception("what the script host has left cannot be looked after")
+                    self._wait_after(
+                        "its last run cannot be looked after, and the next has to wait for that: "
+                        f"{type(error).__name__}: {error}"
+                    )
+                else:
+                    break
 
     def _note_trouble(self, text: str, *, lasting: bool = True) -> None:
         with self._changed:
@@ -280,15 +307,35 @@ class HostClient:
         Returns:
             Why it ends, if the host has said so: `replaced` (another server took over), `ending`.
         """
+        try:
+            return self._hear_out(attachment)
+        except Exception:  # an error of ours: contact is made anew
+            LOG.exception("contact with the script host is given up")
+            return None
+        finally:
+            with self._changed:
+                self._attachment = None
+                self._greeted = False
+                self._trouble = "contact was lost"
+                self._away_since = time.monotonic()
+                self._changed.notify_all()
+            attachment.release()
+
+    def _hear_out(self, attachment: Attachment) -> str | None:
         LOG.info("attached to script host %s", attachment.hello.get("host"))
         with self._changed:
             if self._closing:
                 attachment.close()
             self._attachment = attachment
-        host = attachment.hello.get("host")
+        host = str(attachment.hello.get("host"))
         known = frozenset(attachment.hello.get("procedures") or ())
         self._tell("on_host_attached", known, same_host=host == self._last_host)
-        self._last_host = host
+        if host != self._last_host:
+            self._last_host = host
+            try:
+                self._on_host(host)
+            except Exception:  # whoever does not remember it knows less later, no worse
+                LOG.exception("the name of the script host could not be kept")
         with self._changed:  # now the listener knows which scripts are there: new ones may follow
             self._greeted = True
             self._is_lasting = False
@@ -307,13 +354,6 @@ class HostClient:
                     attachment.send(*acks)
             except OSError:
                 break
-        with self._changed:
-            self._attachment = None
-            self._greeted = False
-            self._trouble = "contact was lost"
-            self._away_since = time.monotonic()
-            self._changed.notify_all()
-        attachment.release()
         return last_word
 
     def _look_after_lost_host(self, patience: float) -> None:

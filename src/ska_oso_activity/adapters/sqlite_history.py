@@ -294,7 +294,8 @@ class SqliteHistory:
         elif pages <= max(before, PAGES_PER_RECORD):
             return
         kept = self._set_aside_pages - before + after + (PAGES_IN_HAND if reserve else 0)
-        self._room.require(kept + pages, LOG_PAGES + pages)
+        with _as_os_error(self._path):
+            self._room.require(kept + pages, LOG_PAGES + pages)
 
     def _promise(self, record_id: int, pages: int) -> None:
         self._set_aside_pages += pages - self._unfinished.pop(record_id, 0)

@@ -60,9 +60,12 @@ def read_log(database: Path) -> LogFrames:
     data = _read(Path(f"{database}-wal"))
     step = _FRAME_HEADER + PAGE_SIZE
     heads = [data[at : at + _FRAME_HEADER] for at in range(_LOG_HEADER, len(data) - step + 1, step)]
-    # The header and all frames since the log last began anew bear the same two numbers.
-    salts = Counter([data[16:24], *(head[8:16] for head in heads[:2])])
-    salt, _ = salts.most_common(1)[0]
+    # The header and all frames since the log last began anew bear the same two numbers. Where it
+    # has just begun anew, the frames are of the time before, and in the database by now.
+    salt = data[16:24]
+    if not _is_sound_header(data[:_LOG_HEADER]):
+        salts = Counter([salt, *(head[8:16] for head in heads[:2])])
+        salt, _ = salts.most_common(1)[0]
     if not any(salt):
         return LogFrames(0, {})
     committed, waiting, count = Pages(), Pages(), 0
@@ -77,6 +80,18 @@ def read_log(database: Path) -> LogFrames:
             waiting.clear()
             count = index + 1
     return LogFrames(count, committed)
+
+
+def _is_sound_header(header: bytes) -> bool:
+    """Whether a log's header is as it was written, by the checksum in it."""
+    if len(header) < _LOG_HEADER:
+        return False
+    words = struct.unpack(">6I" if header[3] & 1 else "<6I", header[:24])
+    first = second = 0
+    for one, other in zip(words[::2], words[1::2], strict=True):
+        first = (first + one + second) % 2**32
+        second = (second + other + first) % 2**32
+    return struct.pack(">2I", first, second) == header[24:]
 
 
 def _read(path: Path) -> bytes:

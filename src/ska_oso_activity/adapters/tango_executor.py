@@ -4,7 +4,8 @@ Commands go out as Tango commands. What happens over there comes in as change ev
 thread hands on in the order of their `seq`: gaps are filled by EventsSince, repeats are dropped.
 The same thread looks after the contact: it notices a restart of the server within half a second,
 and then subscribes anew at once (left to itself, cppTango takes 8 to 10 s). A second one notices
-when no answer has come for a second.
+when no answer has come for a second. From an executor that answers and takes no subscription, the
+same is learnt by asking.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from ska_oso_activity.domain.errors import (
     WrongState,
 )
 from ska_oso_activity.domain.procedure import (
+    TERMINAL,
     PrepareProcessCommand,
     StartProcessCommand,
     StopProcessCommand,
@@ -53,9 +55,17 @@ HEARTBEAT = 0.4
 """Seconds between two looks at an executor that says nothing."""
 SILENCE = 1.0
 """Seconds without an answer after which an executor counts as lost."""
+QUICK_HEARTBEAT = 0.1
+"""The same for one that takes no subscriptions, and so can only be asked."""
+RESUBSCRIBE_PAUSE = 2.0
+"""Seconds between tries to subscribe to such a one."""
 RECONNECT_PAUSE = 0.1
 """Seconds between tries to make contact."""
 COMMAND_TIMEOUT_MS = 3000
+
+_ENDS = frozenset(state.name for state in TERMINAL)
+_ASKED_FOR = ("freeSlots", "scriptProgress", "scriptMessage")
+"""What is read, besides the events that are kept, where there are no subscriptions."""
 
 _REFUSALS: dict[Reason, type[ActivityError]] = {
     error.reason: error
@@ -93,6 +103,7 @@ class TangoExecutor:
         listener: told what happens there, from one thread.
         cursor: where the last life of ours had come to, as `epoch seq`; None for a first contact.
         on_cursor: told, now and then, where we have come to.
+        proxy_of: makes a proxy of a device.
     """
 
     def __init__(
@@ -101,8 +112,10 @@ class TangoExecutor:
         listener: ExecutorListener,
         cursor: str | None = None,
         on_cursor: Callable[[str], None] = lambda _: None,
+        proxy_of: Callable[[str], tango.DeviceProxy] = tango.DeviceProxy,
     ) -> None:
         self.name = name
+        self._proxy_of = proxy_of
         self._listener = listener
         self._on_cursor = on_cursor
         epoch, _, seq = (cursor or "").partition(" ")
@@ -114,6 +127,9 @@ class TangoExecutor:
         self._proxy_lock = threading.Lock()
         self._inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._subscriptions: list[int] = []
+        self._hears = True
+        self._subscribe_again_at = 0.0
+        self._heard: dict[str, str] = {}
         self._checks: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
         self._server_started: str | None = None
         self._closing = threading.Event()
@@ -146,6 +162,16 @@ class TangoExecutor:
         reply: list[dict[str, Any]] = json.loads(self._command("EventsSince", seq))
         return reply
 
+    def unfinished(self) -> list[int]:
+        """See `Executor.unfinished`."""
+        states = {each["procedure_id"]: each["state"] for each in self.events_since(0)}
+        # The events of one that has run for very long are not kept; the view shows it, if one of
+        # its 100 lines is left for it.
+        for text in self._call("procedures", lambda proxy: _lines(proxy, "procedures")):
+            summary = json.loads(text)
+            states.setdefault(summary["procedure_id"], summary["state"])
+        return [key for key, state in states.items() if state not in _ENDS]
+
     def check(self, command: PrepareProcessCommand, timeout: float) -> list[dict[str, str]]:
         """See `Executor.check`."""
         asked = {**prepare_to_json(command), "request_id": command.request_id or "check"}
@@ -174,15 +200,18 @@ class TangoExecutor:
         return reply
 
     def _command(self, name: str, argument: Any) -> Any:
+        return self._call(name, lambda proxy: proxy.command_inout(name, argument))
+
+    def _call(self, name: str, call: Callable[[tango.DeviceProxy], Any]) -> Any:
         with self._translated(name):
             with self._proxy_lock:
                 if self._proxy is None:
                     self._proxy = self._connect(COMMAND_TIMEOUT_MS)
                 proxy = self._proxy
-            return proxy.command_inout(name, argument)
+            return call(proxy)
 
     def _connect(self, timeout_ms: int) -> tango.DeviceProxy:
-        proxy = tango.DeviceProxy(self.name)
+        proxy = self._proxy_of(self.name)
         proxy.set_timeout_millis(timeout_ms)
         return proxy
 
@@ -231,7 +260,7 @@ class TangoExecutor:
                 self._unanswered_since = None
                 told = False
                 self._keep_cursor()
-                self._take(HEARTBEAT)
+                self._take(HEARTBEAT if self._hears else QUICK_HEARTBEAT)
             except Exception as error:
                 if not told:
                     unexpected = None if isinstance(error, ExecutorUnavailable) else error
@@ -264,7 +293,7 @@ class TangoExecutor:
             if self._pulse is None:
                 self._pulse = self._connect(int(SILENCE * 1000))
             (started,) = _read(self._pulse, "serverStartedAt")
-            self._subscribe(self._pulse)
+            self._try_to_subscribe(self._pulse)
             self._server_started = started
             self._catch_up()
         with self._contact_lock:
@@ -278,11 +307,41 @@ class TangoExecutor:
             pulse = self._pulse
             if pulse is None:
                 raise ExecutorUnavailable(f"{self.name} was never reached")
-            started, newest = _read(pulse, "serverStartedAt", "procedureEvent")
+            asked = () if self._hears else _ASKED_FOR
+            started, newest, *texts = _read(pulse, "serverStartedAt", "procedureEvent", *asked)
             if started != self._server_started:
                 raise ExecutorUnavailable(f"{self.name} was restarted")
             if newest:
                 self._on_procedure_event(json.loads(newest))
+            for name, text in zip(asked, texts, strict=True):
+                if text not in ("", self._heard.get(name)):
+                    self._heard[name] = text
+                    self._handle(name, text)
+            if not self._hears and time.monotonic() >= self._subscribe_again_at:
+                self._try_to_subscribe(pulse)
+
+    def _try_to_subscribe(self, proxy: tango.DeviceProxy) -> None:
+        """Subscribe; where that fails, and yet there are answers, the heartbeat has to do."""
+        heard = self._hears
+        try:
+            self._subscribe(proxy)
+        except tango.DevFailed as failure:
+            self._unsubscribe(proxy)
+            _read(proxy, "serverStartedAt")  # fails, too, if it is the executor that is away
+            self._hears = False
+            self._subscribe_again_at = time.monotonic() + RESUBSCRIBE_PAUSE
+            if heard:
+                _log.warning(
+                    "%s answers and takes no subscription: it is asked every %g s instead: %s",
+                    self.name,
+                    QUICK_HEARTBEAT,
+                    failure.args[0].desc,
+                )
+        else:
+            self._hears = True
+            self._heard.clear()
+            if not heard:
+                _log.info("%s takes subscriptions again", self.name)
 
     def _subscribe(self, proxy: tango.DeviceProxy) -> None:
         for attribute in (
@@ -300,14 +359,17 @@ class TangoExecutor:
                 )
             )
 
+    def _unsubscribe(self, proxy: tango.DeviceProxy) -> None:
+        for subscription in self._subscriptions:
+            with contextlib.suppress(tango.DevFailed, KeyError):
+                proxy.unsubscribe_event(subscription)
+        self._subscriptions.clear()
+
     def _let_go(self) -> None:
         """Drop the subscriptions, and the proxy with them: a new one connects at once."""
         pulse, self._pulse = self._pulse, None
-        for subscription in self._subscriptions:
-            with contextlib.suppress(tango.DevFailed, KeyError):
-                if pulse is not None:
-                    pulse.unsubscribe_event(subscription)
-        self._subscriptions.clear()
+        if pulse is not None:
+            self._unsubscribe(pulse)
 
     def _on_event(self, name: str, event: tango.EventData) -> None:
         """Called by Tango's thread: hand over and return."""
@@ -326,12 +388,13 @@ class TangoExecutor:
                 return
             if name == "wake":
                 return
-            if name == "freeSlots":
-                self._tell(partial(self._listener.on_executor_room, self.name, int(text)))
-            else:
-                self._handle(name, json.loads(text))
+            self._handle(name, text)
 
-    def _handle(self, name: str, value: dict[str, Any]) -> None:
+    def _handle(self, name: str, text: Any) -> None:
+        if name == "freeSlots":
+            self._tell(partial(self._listener.on_executor_room, self.name, int(text)))
+            return
+        value: dict[str, Any] = json.loads(text)
         if name == "procedureEvent":
             self._on_procedure_event(value)
         elif name == "scriptProgress":
@@ -405,6 +468,11 @@ class TangoExecutor:
             tell()
         except Exception:
             _log.exception("handling news of %s", self.name)
+
+
+def _lines(proxy: tango.DeviceProxy, attribute: str) -> list[str]:
+    """The texts that an attribute holds; an empty one reads as None."""
+    return list(proxy.read_attribute(attribute).value or ())  # type: ignore[attr-defined]
 
 
 def _read(proxy: tango.DeviceProxy, *attributes: str) -> list[str]:

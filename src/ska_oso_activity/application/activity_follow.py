@@ -23,7 +23,6 @@ from ska_oso_activity.domain.activity import (
 )
 from ska_oso_activity.domain.errors import (
     ActivityError,
-    ExecutorUnavailable,
     Reason,
     UnknownActivity,
 )
@@ -59,6 +58,7 @@ class ActivityFollower:
     """Turns procedure events into changes of activities; the listener of all executors.
 
     Args:
+        device: the name of our device, by which its scripts are labelled.
         on_contact: told the trouble with an executor, or (None) that it answers.
     """
 
@@ -69,7 +69,9 @@ class ActivityFollower:
         executors: ExecutorPool,
         run: ActivityRun,
         on_contact: Callable[[str, str | None], None] = lambda _, __: None,
+        device: str = "",
     ) -> None:
+        self._device = device
         self._on_contact = on_contact
         run.reconcile = self._reconcile_for_sure
         self._register = register
@@ -87,7 +89,13 @@ class ActivityFollower:
                     # Whether it went out before we went down is for the executor to say.
                     activity.delivery = Delivery.UNCERTAIN
                 gone = activity.executor is not None and activity.executor not in self._executors
-                if gone and not activity.finished:
+                if activity.delivery is Delivery.NONE and not activity.finished:
+                    # Nothing was sent, or the record would say so: it was synced before.
+                    if activity.stop_requested:
+                        self._run.end_stopped(activity)
+                    else:
+                        self._run.begin(activity.activity_id)
+                elif gone and not activity.finished:
                     self._lost(
                         activity,
                         Reason.EXECUTOR_LOST,
@@ -95,11 +103,9 @@ class ActivityFollower:
                     )
                 elif gone:
                     self._abort_lost(activity)
-                elif activity.delivery is Delivery.NONE:
-                    if activity.stop_requested:
-                        self._run.end_stopped(activity)
-                    else:
-                        self._run.begin_again(activity.activity_id)
+        with self._register.lock:
+            unfinished = [each.activity_id for each in self._register.live() if not each.finished]
+            self._outcomes.resume_aborts(unfinished)
 
     # --- Events ------------------------------------------------------------------------------
 
@@ -117,24 +123,35 @@ class ActivityFollower:
         else:
             self._abort_script_is(activity, event)
 
-    def _script_is(self, activity: Activity, event: Mapping[str, Any]) -> None:
+    def _script_is(
+        self,
+        activity: Activity,
+        event: Mapping[str, Any],
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take in the state of an activity's script.
+
+        Args:
+            event: the procedure's event, or its summary.
+            details: what GetProcess gives; asked for where it is needed and not given.
+        """
         state = _procedure_state(event)
         if state is None or activity.finished:
             return
         target = ACTIVITY_OF_PROCEDURE[state]
-        details: Mapping[str, Any] = event
-        if target in (_A.SUCCEEDED, _A.STOPPED, _A.FAILED) or _resolves(activity, target):
+        ends = target in (_A.SUCCEEDED, _A.STOPPED, _A.FAILED)
+        if details is None and (ends or _resolves(activity, target)):
             try:
                 details = self._executors.get(activity.executor or "").get(event["procedure_id"])
-            except ExecutorUnavailable as error:
+            except UnknownActivity as error:
+                _log.warning("activity %d ended without details: %s", activity.activity_id, error)
+            except ActivityError as error:
                 # Announced when the executor can give result and output; if it is lost meanwhile,
                 # that is when it is back.
                 _log.warning("activity %d ended, details wait: %s", activity.activity_id, error)
                 if activity.state is not _A.UNKNOWN:
                     self._run.later(lambda: self._script_is(activity, event))
                 return
-            except ActivityError as error:
-                _log.warning("activity %d ended without details: %s", activity.activity_id, error)
         with self._register.lock:
             if activity.finished:
                 return
@@ -142,7 +159,7 @@ class ActivityFollower:
             if newly_found:
                 activity.procedure_id = int(event["procedure_id"])
                 activity.delivery = Delivery.DELIVERED
-            self._become(activity, target, details)
+            self._become(activity, target, event if details is None else details)
         if activity.finished:
             return
         if newly_found and (activity.stop_requested or activity.failing is not None):
@@ -205,7 +222,9 @@ class ActivityFollower:
             reason = _reason(details.get("reason"))
             self._reach(activity, target, reason=reason, message=activity.error or "")
         elif target is _A.STOPPED:
-            self._reach(activity, target, reason=Reason.STOPPED_BY_REQUEST, message="")
+            # Where no client of ours asked for it, the executor may say who did.
+            message = "" if activity.stop_requested else str(details.get("message") or "")
+            self._reach(activity, target, reason=Reason.STOPPED_BY_REQUEST, message=message)
         else:
             self._reach(activity, target, message=str(details.get("message") or ""))
 
@@ -280,6 +299,47 @@ class ActivityFollower:
                 Delivery.DELIVERED,
             ):
                 self._reconcile_for_sure(activity)
+        self._run.later(lambda: self._stop_forgotten_for_sure(executor))
+
+    def _stop_forgotten_for_sure(self, executor: str) -> None:
+        """Stop what no activity knows; tried again until the executor is lost (again)."""
+        try:
+            self._stop_forgotten(executor)
+        except ActivityError as error:
+            _log.warning("what runs on %s is not known yet: %s", executor, error)
+            if executor not in self._executors.away():
+                self._run.later(lambda: self._stop_forgotten_for_sure(executor))
+
+    def _stop_forgotten(self, name: str) -> None:
+        """Stop scripts that our device had run and that none of its activities knows.
+
+        Their activities were lost with written history, or were given up: their lanes count as
+        free, and nobody else could stop them. An activity is in the register before its script is
+        sent, and stays there until that has ended.
+        """
+        executor = self._executors.get(name)
+        for procedure_id in executor.unfinished():
+            try:
+                summary = executor.get(procedure_id)
+            except UnknownActivity:
+                continue
+            labels = summary.get("labels") or {}
+            if _procedure_state(summary) in PROCEDURE_ENDS or labels.get("device") != self._device:
+                continue
+            if "abort_of" in labels:  # it puts the subarray in order, and ends by itself
+                continue
+            with self._register.lock:
+                # A next life of ours, if there is one, knows more.
+                left_alone = self._register.closed or self._register.runs(summary["request_id"])
+            if not left_alone:
+                _log.warning(
+                    "%s runs procedure %d for activity %s of ours, of which there is no record "
+                    "or which was given up: it is stopped",
+                    name,
+                    procedure_id,
+                    labels.get("activity_id"),
+                )
+                self._run.stop_orphan(name, procedure_id)
 
     def _reconcile_for_sure(self, activity: Activity) -> None:
         """Find the truth of an activity; tried again until its executor is lost (again)."""
@@ -303,9 +363,7 @@ class ActivityFollower:
         if procedure_id is None:
             event = events.get(activity.execution_id)
             if event is None:
-                self._lost(
-                    activity, Reason.EXECUTOR_UNAVAILABLE, "the executor never got the script"
-                )
+                self._never_got(activity)
                 return
             procedure_id = int(event["procedure_id"])
         try:
@@ -320,7 +378,7 @@ class ActivityFollower:
                 f"{procedure_id}",
             )
             return
-        self._script_is(activity, summary)
+        self._script_is(activity, summary, summary)
         if activity.finished:
             if activity.abort_pending:
                 # Whether an abort script follows is the executor's to say.
@@ -330,6 +388,16 @@ class ActivityFollower:
             self._run.resume_stop(activity)
         elif not activity.sbi_settled:
             self._run.resume_sbi(activity)
+
+    def _never_got(self, activity: Activity) -> None:
+        """The executor has no procedure of this activity."""
+        with self._register.lock:
+            if activity.delivery is not Delivery.UNCERTAIN or activity.procedure_id is not None:
+                return
+            if self._run.is_delivering(activity):  # it may be on its way again
+                self._run.later(lambda: self._reconcile_for_sure(activity))
+                return
+            self._lost(activity, Reason.EXECUTOR_UNAVAILABLE, "the executor never got the script")
 
     def _reconcile_abort(
         self, activity: Activity, events: Mapping[str | None, Mapping[str, Any]]

@@ -93,7 +93,10 @@ class ActivityRegister(Register[Activity]):
             record = self.record_of(activity_id)
             if record is None:
                 return
-            record["command_ids"] = [*record["command_ids"], command_id][-MAX_COMMANDS:]
+            command_ids = [*record["command_ids"], command_id]
+            record["command_ids"] = command_ids[-MAX_COMMANDS:]
+            for forgotten in command_ids[:-MAX_COMMANDS]:
+                self._of_command.pop(forgotten, None)
             self._append(read_activity(record), None, durable=False)
 
     def report(self, activity: Activity) -> None:
@@ -145,6 +148,15 @@ class ActivityRegister(Register[Activity]):
         """The live activity whose script, or whose abort script, runs under that request id."""
         activity_id = self._of_execution.get(request_id)
         return None if activity_id is None else self._live.get(activity_id)
+
+    def runs(self, request_id: str) -> bool:
+        """Whether a script of that request id may be that of an activity that is not over.
+
+        Unlike `of_execution` it does not depend on what the disk has taken.
+        """
+        with self.lock:
+            ids = [each.execution_id for each in self._live.values() if each.execution_id]
+            return any(request_id in (each, abort_request_id(each)) for each in ids)
 
     def is_orphan(self, request_id: str) -> bool:
         """Whether a script of that request id belongs to an activity that was given up.

@@ -14,7 +14,6 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from ska_oso_activity.application.activity_register import ActivityRegister
@@ -45,6 +44,7 @@ from ska_oso_activity.domain.errors import (
     WrongState,
 )
 from ska_oso_activity.domain.procedure import (
+    PrepareProcessCommand,
     StartProcessCommand,
     StopProcessCommand,
 )
@@ -75,7 +75,9 @@ class ActivityRun:
         planner: Planner,
         archive: Archive,
         workers: Workers,
+        device: str = "",
     ) -> None:
+        self._device = device
         self._register = register
         self._outcomes = outcomes
         self._tracker = tracker
@@ -86,6 +88,7 @@ class ActivityRun:
         self._starting: set[int] = set()
         self._settling: set[int] = set()
         self._in_flight: set[int] = set()
+        self._delivering: set[int] = set()
         self._couriers = Workers("courier", most=COURIERS)
         self.reconcile: Callable[[Activity], None] = lambda _: None
         """Asks what has become of an activity's script; set by the follower."""
@@ -98,16 +101,8 @@ class ActivityRun:
     # --- Preparing ---------------------------------------------------------------------------
 
     def begin(self, activity_id: int) -> None:
-        """Take a new activity through its steps."""
+        """Take a new activity, or one found unprepared after a restart, through its steps."""
         self._workers.submit(lambda: self._guarded(activity_id, self._prepare))
-
-    def begin_again(self, activity_id: int) -> None:
-        """Do so with one that a restart found unprepared, as far as our records go.
-
-        They may have lost, with the power, that its executor was asked already: it is the one to
-        ask again, and until it answers nobody can say that it never was.
-        """
-        self._workers.submit(lambda: self._guarded(activity_id, partial(self._prepare, again=True)))
 
     def _guarded(self, activity_id: int, step: Any) -> None:
         """Run a step; a defect of ours ends the activity instead of leaving it in limbo."""
@@ -122,7 +117,7 @@ class ActivityRun:
             _log.exception("activity %d", activity_id)
             self.give_up(activity, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
 
-    def _prepare(self, activity: Activity, *, again: bool = False) -> None:
+    def _prepare(self, activity: Activity) -> None:
         with self._register.lock:
             if activity.state is ActivityState.REQUESTED:
                 self._outcomes.move(activity, ActivityState.PREPARING)
@@ -137,14 +132,14 @@ class ActivityRun:
                 subarray_id=activity.subarray_id,
                 create_env=activity.create_env,
             )
-            executor = self._commit(activity, plan, again=again)
+            executor = self._commit(activity, plan)
         except ActivityError as error:
             self.give_up(activity, error.reason, str(error))
             return
         if executor is not None and self._deliver(activity, plan, executor):
             self.settle_sbi(activity)
 
-    def _commit(self, activity: Activity, plan: Plan, *, again: bool) -> Executor | None:
+    def _commit(self, activity: Activity, plan: Plan) -> Executor | None:
         """Record what is to be run and where; None if the activity was stopped meanwhile.
 
         Raises:
@@ -161,14 +156,9 @@ class ActivityRun:
                         f"the block asks for subarray {plan.subarray_id}, which activity "
                         f"{holder.activity_id} holds: run it again when that has ended"
                     )
-            chosen = activity.executor
-            if again and chosen is not None:
-                executor = self._executors.get(chosen)
-                activity.delivery = Delivery.UNCERTAIN
-            else:
-                load = Counter(each.executor or "" for each in self._register.live())
-                executor = self._executors.choose(load, preferred=chosen)
-                activity.delivery = Delivery.SENDING
+            load = Counter(each.executor or "" for each in self._register.live())
+            executor = self._executors.choose(load, preferred=activity.executor)
+            activity.delivery = Delivery.SENDING
             activity.sbd_id = plan.block.sbd_id
             activity.sbd_version = plan.block.version
             activity.telescope = plan.block.telescope
@@ -178,19 +168,30 @@ class ActivityRun:
             activity.executor = executor.name
             activity.execution_id = activity.execution_id or str(uuid.uuid4())
             activity.sbi_settled = plan.block.sbd_id is None
-            # Synced if it is another executor than the one recorded with the request: were it lost
-            # with the power, a restart would ask the wrong one.
-            self._register.save(activity, durable=executor.name != chosen)
+            # Synced: were it lost with the power, a restart would take it for never sent.
+            self._register.save(activity, durable=True)
             return executor
 
     def _deliver(self, activity: Activity, plan: Plan, executor: Executor) -> bool:
         """Send PrepareProcess; True once the executor is known to have it."""
         labels = {
+            "device": self._device,
             "activity_id": activity.activity_id,
             "activity_name": activity.activity_name,
             "sbd_id": activity.sbd_id,
         }
         command = plan.command(activity.execution_id or "", labels)
+        self._delivering.add(activity.activity_id)
+        try:
+            self._try_to_deliver(activity, command, executor)
+        finally:
+            self._delivering.discard(activity.activity_id)
+        self._ask_what_became(activity, executor)
+        return activity.delivery is Delivery.DELIVERED and not activity.finished
+
+    def _try_to_deliver(
+        self, activity: Activity, command: PrepareProcessCommand, executor: Executor
+    ) -> None:
         deadline = time.monotonic() + DELIVERY_TIME
         while self._may_send(activity):
             trouble: ExecutorUnavailable
@@ -212,18 +213,16 @@ class ActivityRun:
             except ActivityError as refusal:
                 self._not_taken(activity)
                 self.give_up(activity, refusal.reason, str(refusal))
-                return False
+                return
             else:
                 self._delivered(activity, int(reply["procedure_id"]))
-                return True
+                return
             finally:
                 self._in_flight.discard(activity.activity_id)
             if time.monotonic() > deadline:
                 self._undelivered(activity, trouble)
-                return False
+                return
             time.sleep(RETRY_PAUSE)
-        self._ask_what_became(activity, executor)
-        return activity.delivery is Delivery.DELIVERED and not activity.finished
 
     def _not_taken(self, activity: Activity) -> None:
         """The executor refused: had it taken an earlier try, it would have given its procedure."""
@@ -233,8 +232,10 @@ class ActivityRun:
 
     def _ask_what_became(self, activity: Activity, executor: Executor) -> None:
         """Find out whether a script that is to be stopped was delivered, if nobody can say."""
-        while activity.state is ActivityState.STOPPING and (
-            activity.delivery is Delivery.UNCERTAIN
+        while (
+            activity.state is ActivityState.STOPPING
+            and activity.delivery is Delivery.UNCERTAIN
+            and not self._register.closed
         ):
             try:
                 events = executor.events_since(0)
@@ -250,6 +251,10 @@ class ActivityRun:
                 if not activity.finished and activity.delivery is Delivery.UNCERTAIN:
                     self.end_stopped(activity)
 
+    def is_delivering(self, activity: Activity) -> bool:
+        """Whether PrepareProcess is being sent, and tried again: what it comes to will be told."""
+        return activity.activity_id in self._delivering
+
     def is_in_flight(self, activity: Activity) -> bool:
         """Whether PrepareProcess is out and not answered yet."""
         return activity.activity_id in self._in_flight
@@ -258,9 +263,10 @@ class ActivityRun:
         with self._register.lock:
             if activity.state is ActivityState.STOPPING and activity.delivery is Delivery.SENDING:
                 self.end_stopped(activity)
-            return activity.state is ActivityState.PREPARING and activity.delivery in (
-                Delivery.SENDING,
-                Delivery.UNCERTAIN,
+            return (
+                activity.state is ActivityState.PREPARING
+                and activity.delivery in (Delivery.SENDING, Delivery.UNCERTAIN)
+                and not self._register.closed
             )
 
     def _delivered(self, activity: Activity, procedure_id: int) -> None:

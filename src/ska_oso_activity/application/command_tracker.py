@@ -110,6 +110,8 @@ class CommandTracker:
         self._done: OrderedDict[str, LongRunningCommand] = OrderedDict()
         self._done_entries: OrderedDict[str, str] = OrderedDict()
         self._told: dict[str, list[str]] = {}
+        self.awaiting: dict[str, set[int]] = {}
+        """Activities whose end a command waits for. Kept here, as commands outlive an Init."""
 
     def submit(self, name: str) -> str:
         """Take a command in: STAGING, then QUEUED. Returns its id."""

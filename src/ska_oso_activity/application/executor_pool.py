@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ska_oso_activity.application.ports import Executor
 from ska_oso_activity.domain.errors import NoCapacity
 
-NEWS_TIME = 0.05
+NEWS_TIME = 0.01
 """Seconds that news from an executor may take to arrive."""
 
 

@@ -39,7 +39,6 @@ class Outcomes:
         self._tracker = tracker
         self._archive = archive
         self._status_writer = Workers("sbi-status", most=1)
-        self._aborts: dict[str, set[int]] = {}
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -95,14 +94,21 @@ class Outcomes:
             if command_id != activity.command_id or not prepared:
                 self._tracker.resume(command_id, command_id.rsplit("_", 1)[-1])
 
+    def resume_aborts(self, unfinished: Iterable[int]) -> None:
+        """Take up the Abort commands that an Init came upon."""
+        left = set(unfinished)
+        for command_id, waiting in list(self._tracker.awaiting.items()):
+            self.await_end_of(command_id, waiting & left)
+
     # --- Results of long-running commands ------------------------------------------------------
 
     def await_end_of(self, command_id: str, activity_ids: Iterable[int]) -> None:
         """Finish an Abort command once all these activities have ended."""
         waiting = set(activity_ids)
         if waiting:
-            self._aborts[command_id] = waiting
+            self._tracker.awaiting[command_id] = waiting
         else:
+            self._tracker.awaiting.pop(command_id, None)
             self._finish_abort(command_id)
 
     def settle(self, activity: Activity) -> None:
@@ -116,10 +122,10 @@ class Outcomes:
         self._finish(_ids(activity, "RunActivity", "StartActivity"), *run_result(activity))
         if not activity.abort_pending:
             self._finish(_ids(activity, "StopActivity"), *stop_result(activity))
-        for command_id, waiting in list(self._aborts.items()):
+        for command_id, waiting in list(self._tracker.awaiting.items()):
             waiting.discard(activity.activity_id)
             if not waiting:
-                del self._aborts[command_id]
+                del self._tracker.awaiting[command_id]
                 self._finish_abort(command_id)
 
     def progress(self, activity: Activity) -> None:

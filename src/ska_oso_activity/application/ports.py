@@ -206,6 +206,9 @@ class Executor(Protocol):
     def events_since(self, seq: int) -> list[dict[str, Any]]:
         """EventsSince: the procedure events after `seq`."""
 
+    def unfinished(self) -> list[int]:
+        """The procedures there that have not ended, as far as is known there and told."""
+
     def check(self, command: PrepareProcessCommand, timeout: float) -> list[dict[str, str]]:
         """CheckProcess: its findings, waiting `timeout` seconds at most."""
 
@@ -421,8 +424,8 @@ class ScriptHostListener(Protocol):
 
         Args:
             known: the procedures it has news of or runs.
-            same_host: it is the one of the last contact: of what it was launched and does not know,
-                a message was lost.
+            same_host: it is the one of the last contact, perhaps in an earlier life of ours: what
+                it does not know it never got, or it has told the end of it.
         """
 
     def on_host_lost(self) -> None:

@@ -32,7 +32,8 @@ class ProcedureFollower:
         """See `ScriptHostListener.on_process_state`."""
         with self._register.lock:
             procedure = self._find(procedure_id)
-            if procedure is None:
+            if procedure is None:  # it was told as ended, so nothing of it may go on
+                self._run.send_stop_of(procedure_id)
                 return
             if pid is not None and procedure.pid is None:
                 procedure.pid = pid
@@ -88,6 +89,8 @@ class ProcedureFollower:
                 elif procedure.procedure_id in recovered:
                     if procedure.stop_requested and procedure.pid is None:
                         self._run.end_stopped(procedure)
+                    elif same_host and self._run.has_no_trace(procedure):
+                        self._run.end_unstarted(procedure)
                     else:
                         self._run.end_lost(procedure)
                 elif self._run.is_launched(procedure) and not (

@@ -356,13 +356,26 @@ class ProcedureRun:
         text = f"the script was {doing} and the host that ran it is gone"
         self.end(procedure, ProcessEnd("FAILED", Reason.EXECUTOR_LOST, text))
 
+    def has_no_trace(self, procedure: Procedure) -> bool:
+        """Whether nothing was ever seen of its process: no state, no line of output.
+
+        The state it came to might have been recorded and lost again with a damaged disk, so the
+        output, which is kept elsewhere, is looked at, too.
+        """
+        return procedure.pid is None and not self.host.output_tail(procedure.procedure_id, 1)
+
+    def end_unstarted(self, procedure: Procedure) -> None:
+        """Note that a restart of ours came before the script had been handed to the host."""
+        text = "the script was never started: the executor was restarted before it came to that"
+        self.end(procedure, ProcessEnd("FAILED", Reason.EXECUTOR_UNAVAILABLE, text))
+
     def end_stopped(self, procedure: Procedure) -> None:
         """Note that a procedure was stopped before there was a process."""
         self.end(procedure, ProcessEnd("STOPPED", Reason.STOPPED_BY_REQUEST))
 
     def _end_unlaunched(self, procedure: Procedure, reason: Reason, error: str) -> None:
         with self._register.lock:
-            if procedure.finished:
+            if procedure.finished or self._register.closed:
                 return
             if procedure.stop_requested:
                 self.end_stopped(procedure)

@@ -234,8 +234,9 @@ class Register(ABC, Generic[T]):
     def show(self, entity: T) -> None:
         """Let clients see what has changed, without a record of its own: the next one has it."""
         with self.lock:
-            self._show(entity, self._record(entity))
-            self.refresh_view()
+            if not self._closed:
+                self._show(entity, self._record(entity))
+                self.refresh_view()
 
     def _show(self, entity: T, record: dict[str, Any]) -> None:
         """Have clients who ask find a record from now on."""

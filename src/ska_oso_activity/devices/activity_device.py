@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tango.server import command, device_property, run
+from tango.server import command, device_property
 
 from ska_oso_activity.application.command_tracker import ResultCode
 from ska_oso_activity.devices.base import (
@@ -23,6 +23,7 @@ from ska_oso_activity.devices.base import (
 )
 from ska_oso_activity.devices.bootstrap import ActivityParts, build_activity_parts
 from ska_oso_activity.devices.refusals import LongRunning, as_dev_failed
+from ska_oso_activity.devices.start_up import serve
 from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.activity import ActivityState
 from ska_oso_activity.domain.arguments import LAST_SUBARRAY
@@ -133,6 +134,7 @@ class ActivityDevice(OsoDevice):
     def create_component_manager(self) -> None:
         """Build the services; see `bootstrap`."""
         self._parts = build_activity_parts(
+            device=self.get_name(),
             publisher=self.publisher,
             tracker=self.tracker,
             health=self.report_trouble,
@@ -281,7 +283,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the device server, as any Tango server is run: `ActivityDevice 01`."""
     set_up_process()
     words = sys.argv[1:] if args is None else args
-    return int(run((ActivityDevice,), args=["ActivityDevice", *words]) or 0)
+    return serve(ActivityDevice, words)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from ska_oso_activity.application.command_tracker import (
 )
 from ska_oso_activity.devices.publisher import TangoPublisher
 from ska_oso_activity.devices.refusals import LongRunning, accepted, as_dev_failed, refused
+from ska_oso_activity.devices.start_up import START_UP
 from ska_oso_activity.domain.errors import NoSpace
 from ska_oso_activity.domain.times import utc_now
 
@@ -215,6 +216,7 @@ class OsoDevice(Device):
 
     def init_device(self) -> None:
         """Start, or start again: what runs elsewhere goes on and is picked up."""
+        START_UP.hold_requests(self)
         super().init_device()
         self._troubles: dict[str, Trouble] = {}
         self._trouble_lock = threading.Lock()
@@ -235,7 +237,9 @@ class OsoDevice(Device):
         self._memorised_write_due = self._has_memorised("adminMode")
         self.set_state(DevState.ON)
         self.set_status(self._status())
-        if not again:
+        if again:
+            self.publisher.resume()
+        else:
             self.publisher.start()
         self._life_ended = threading.Event()
         if not self._set_up():
@@ -256,6 +260,7 @@ class OsoDevice(Device):
         """Let go of everything; scripts go on."""
         # Nothing here waits for a thread that pushes: the caller holds the device's monitor.
         self._life_ended.set()
+        self.publisher.pause()
         with self._setup_lock:
             self.release_component_manager()
         super().delete_device()

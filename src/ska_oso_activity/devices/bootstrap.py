@@ -79,6 +79,7 @@ class ActivityParts:
 
 def build_activity_parts(  # noqa: PLR0913
     *,
+    device: str,
     publisher: TangoPublisher,
     tracker: CommandTracker,
     health: Health,
@@ -111,12 +112,12 @@ def build_activity_parts(  # noqa: PLR0913
         }
         pool = ExecutorPool({name: _as_executor(each) for name, each in executors.items()})
         workers = Workers("activity", most=2 * MAX_UNFINISHED)
-        run = ActivityRun(register, outcomes, tracker, pool, planner, archive, workers)
+        run = ActivityRun(register, outcomes, tracker, pool, planner, archive, workers, device)
         service = ActivityService(
             register, run, tracker, pool, subarray_id=subarray_id, allows_file=archive.allows_file
         )
         enquiries = Enquiries(service, planner, pool, tracker)
-        follower = ActivityFollower(register, outcomes, pool, run, on_contact=health)
+        follower = ActivityFollower(register, outcomes, pool, run, on_contact=health, device=device)
         listener.follower = follower
         follower.recover()
         for executor in executors.values():
@@ -213,6 +214,8 @@ def build_script_execution_service(  # noqa: PLR0913
             service.listener,
             lifeline_fd=None if lifeline is None else int(lifeline),
             warm=warm,
+            last_host=register.note("host"),
+            on_host=partial(register.set_note, "host"),
         )
         service.begin(host)
         for watch in (

@@ -43,11 +43,21 @@ class TangoPublisher:
         self._views: dict[object, _View] = {}
         self._views_lock = threading.Lock()
         self._attributes: dict[str, tango.Attribute] = {}
+        self._has_device = threading.Event()
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
 
     def start(self) -> None:
         """Begin to push."""
         self._thread.start()
+        self.resume()
+
+    def pause(self) -> None:
+        """The device is let go, perhaps for good: what there is to push waits for `resume`."""
+        self._has_device.clear()
+
+    def resume(self) -> None:
+        """The device is there (again)."""
+        self._has_device.set()
 
     def publish(self, pushes: Iterable[tuple[str, Any]], *, seq: int | None = None) -> None:
         """See `Publisher.publish`."""
@@ -72,8 +82,8 @@ class TangoPublisher:
                 try:
                     task = self._queue.get(timeout=self._next_due())
                 except queue.Empty:
-                    self._push_due_views()
-                    continue
+                    task = _nothing
+                self._has_device.wait()
                 try:
                     task()
                 except Exception:
@@ -100,6 +110,8 @@ class TangoPublisher:
             if attribute.archive_event_subscribed():
                 self._device.push_archive_event(name, value)
         except tango.DevFailed as error:
+            if not self._has_device.is_set():
+                return  # it went while we pushed; who comes next pushes what is recorded
             _log.error("event of %s was not pushed: %s", name, error.args[0].desc)
 
     def _attribute(self, name: str) -> tango.Attribute:
@@ -141,7 +153,7 @@ class TangoPublisher:
 
 
 def _nothing() -> None:
-    """A task that only wakes the thread."""
+    """A task that only has the thread look at the views."""
 
 
 class _View:

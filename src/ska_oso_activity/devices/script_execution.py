@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tango.server import command, device_property, run
+from tango.server import command, device_property
 
 from ska_oso_activity.application.command_tracker import ResultCode, TaskStatus
 from ska_oso_activity.application.script_execution_service import (
@@ -25,6 +25,7 @@ from ska_oso_activity.devices.base import (
 )
 from ska_oso_activity.devices.bootstrap import build_script_execution_service
 from ska_oso_activity.devices.refusals import LongRunning, as_dev_failed
+from ska_oso_activity.devices.start_up import serve
 from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.limits import Limits
 from ska_oso_activity.domain.procedure import ProcedureState
@@ -409,7 +410,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the device server, as any Tango server is run: `ScriptExecution 01`."""
     set_up_process()
     words = sys.argv[1:] if args is None else args
-    return int(run((ScriptExecution,), args=["ScriptExecution", *words]) or 0)
+    return serve(ScriptExecution, words)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from ska_oso_activity import __version__
@@ -31,6 +32,9 @@ LONGEST_PAUSE = 1.0
 
 READ_BYTES = 256 * 1024
 
+QUEUE_BYTES = 4 * 1024 * 1024
+"""What may wait for a host that does not read; with more, the connection is given up."""
+
 
 class HostUnavailable(Exception):
     """There is no host, and none could be started; the text says why."""
@@ -41,7 +45,11 @@ class OtherProtocol(HostUnavailable):
 
 
 class Attachment:
-    """A connection to a host that has said hello. One thread receives, any may send."""
+    """A connection to a host that has said hello. One thread receives, any may send.
+
+    Sending never blocks. What the socket does not take at once waits in a queue, which a thread
+    empties that lives as long as there is something in it.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         """Say hello and wait for the answer.
@@ -53,6 +61,9 @@ class Attachment:
         self._socket = sock
         self._reader = LineReader()
         self._lock = threading.Lock()
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._writer: threading.Thread | None = None
         sock.settimeout(ANSWER_SECONDS)
         sock.sendall(encode({"hello": PROTOCOL, "server": __version__}))
         first, *self._early = self._read()
@@ -64,23 +75,54 @@ class Attachment:
                 f"{first['hello']!r:.20}, and ours {PROTOCOL}): let its scripts end, then end it"
             )
         self.hello = first
-        # From now on receiving may wait for ever, and sending still not.
+        # From now on receiving may wait for ever, and the thread that sends still not.
         sock.settimeout(None)
         timeout = struct.pack("ll", int(ANSWER_SECONDS), 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
 
     def send(self, *messages: Message) -> None:
-        """Send messages.
+        """Send messages, or have them sent as soon as the host reads on; takes no time.
 
         Raises:
-            OSError: the host is gone, or does not read.
+            OSError: the host is gone, or has not read for long.
         """
+        data = b"".join(map(encode, messages))
         with self._lock:
+            if self._queued > QUEUE_BYTES:
+                self.close()
+                raise ConnectionAbortedError(f"it does not read: {self._queued} bytes wait for it")
+            if not self._queue:
+                try:
+                    data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    self.close()
+                    raise
+            if data:
+                self._queue.append(data)
+                self._queued += len(data)
+                if self._writer is None:
+                    self._writer = threading.Thread(
+                        target=self._write, name="script-host-writer", daemon=True
+                    )
+                    self._writer.start()
+
+    def _write(self) -> None:
+        while True:
+            with self._lock:
+                if not self._queue:
+                    self._writer = None
+                    return
+                data = self._queue[0]
             try:
-                self._socket.sendall(b"".join(map(encode, messages)))
-            except OSError:
+                self._socket.sendall(data)
+            except OSError:  # it is gone, or has not read for ANSWER_SECONDS
                 self.close()  # half a message may be there: nothing can follow it
-                raise
+                return
+            with self._lock:
+                self._queue.popleft()
+                self._queued -= len(data)
 
     def batches(self) -> Iterator[list[Message]]:
         """What the host sends, as it comes, until the connection ends."""
@@ -96,7 +138,9 @@ class Attachment:
 
     @property
     def takes_at_once(self) -> bool:
-        """Whether a short message can be sent without waiting."""
+        """Whether a short message reaches the host's socket without waiting."""
+        if self._queue:
+            return False
         poll = select.poll()
         try:
             poll.register(self._socket, select.POLLOUT)
@@ -110,6 +154,10 @@ class Attachment:
 
     def release(self) -> None:
         """Give the descriptor back; nobody may be receiving."""
+        self.close()  # which ends what the writer is at
+        writer = self._writer
+        if writer is not None:
+            writer.join()
         with self._lock:  # nor sending: the number may be another's at once
             self._socket.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,12 @@ from ska_oso_activity.script_host.loop import Loop
 
 PACKETS_A_TURN = 32
 """How many packets one script may send before the others get their turn."""
+
+LAST_TURNS = 64
+"""More than what can be waiting. Who still writes at the end was handed the socket by the script,
+and is no process of it that can say anything."""
+
+LOG = logging.getLogger(__name__)
 
 
 class ControlChannel:
@@ -46,8 +53,9 @@ class ControlChannel:
 
     def drain(self) -> None:
         """Read all that is there; the process has ended."""
-        while self._open and self._read():
-            pass
+        for _ in range(LAST_TURNS):
+            if not self._open or not self._read():
+                return
 
     def close(self) -> None:
         """Stop reading and writing. The socket is the leader's to close."""
@@ -87,5 +95,12 @@ class ControlChannel:
                 return False
             message = self._assembler.feed(packet)
             if message is not None:
-                self._on_message(message)
+                self._hand_over(message)
         return True
+
+    def _hand_over(self, message: dict[str, Any]) -> None:
+        """A message that cannot be dealt with costs none of those after it."""
+        try:
+            self._on_message(message)
+        except Exception:
+            LOG.exception("a script's message cannot be understood: %s", sorted(message))

@@ -106,10 +106,14 @@ class HostDirectory:
         return fd
 
     def read_identity(self) -> HostIdentity | None:
-        """The host that owns or last owned the directory; None if it went in order."""
+        """The host that owns or last owned the directory; None if it went in order.
+
+        Raises:
+            OSError: it cannot be read.
+        """
         try:
             return HostIdentity(**json.loads(self._identity.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def write_identity(self, identity: HostIdentity | None) -> None:

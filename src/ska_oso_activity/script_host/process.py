@@ -25,6 +25,9 @@ from ska_oso_activity.script_host.wall_clock import WallClock
 OUTPUT_SECONDS = 0.05
 """Least time between two notices of new output."""
 
+TEXTS = ("error", "stacktrace", "message")
+"""What an outcome says in words; a script could have anything else sent in their place."""
+
 LOG = logging.getLogger(__name__)
 
 Emit = Callable[[str, dict[str, Any]], None]
@@ -81,6 +84,7 @@ class ScriptProcess:
         self._outcome: dict[str, Any] | None = None
         self._start: dict[str, Any] = {}
         self._stopped = False
+        self._host_ends = False
         self._overtime = False
         self._hurried = False
         self._dead = False
@@ -109,12 +113,14 @@ class ScriptProcess:
         """Ask, terminate, kill; a second stop joins the first.
 
         Args:
-            grace: seconds; None for what the script was launched with.
+            grace: seconds; None for what the script was launched with: it is not its server that
+                asks, but the end of the host.
         """
         if self._dead and self._outcome is None and self._state == "CREATING":
             self._stopped = True  # no other process is needed
         if self._dead or self._stopped or self._hurried or self._overtime:
             return
+        self._host_ends = grace is None
         grace = self._request.grace if grace is None else grace
         if self._outcome is None:
             self._stopped = True
@@ -135,16 +141,25 @@ class ScriptProcess:
         elif kind == "message":
             self._emit("message", {"message": message.get("message")})
         elif kind == "outcome" and self._outcome is None:
-            self._outcome = message | {"outcome": Outcome(message["outcome"])}
-            self._clock.pause()
-            if not self._stopped and not self._overtime:
-                self._climb(AFTER_MAIN, self._request.grace)
+            self._on_outcome(message)
+
+    def _on_outcome(self, message: dict[str, Any]) -> None:
+        try:
+            outcome = Outcome(message.get("outcome"))
+        except ValueError:
+            LOG.warning("%s tells an outcome that nobody knows; it is ignored", self._name)
+            return
+        texts = {key: message[key] for key in TEXTS if isinstance(message.get(key), str)}
+        self._outcome = {**message, **dict.fromkeys(TEXTS), **texts, "outcome": outcome}
+        self._clock.pause()
+        if not self._stopped and not self._overtime:
+            self._climb(AFTER_MAIN, self._request.grace)
 
     def _on_state(self, state: str) -> None:
         self._state = state
         if state == "READY":
             self._clock.pause()
-        else:
+        elif not self._dead:
             self._clock.run()
         self._emit("state", {"state": state, "pid": self.pid})
 
@@ -155,11 +170,15 @@ class ScriptProcess:
             self._climb(STOP, self._request.grace)
 
     def _climb(self, rungs: Sequence[Rung], grace: float) -> None:
+        if self._dead:  # there is nobody to climb after, and soon its number is another's
+            return
         if self._ladder:
             self._ladder.cancel()
         self._ladder = Ladder(self._loop, self._name, rungs, grace, self._send_signal)
 
     def _send_signal(self, number: signal.Signals) -> None:
+        if self._dead:
+            return
         if self._outcome is not None:
             self._hurried = True
         self._leader.send_signal(number)
@@ -189,7 +208,10 @@ class ScriptProcess:
         self._clock.pause()
         if self._ladder:
             self._ladder.cancel()
-        self._control.drain()
+        try:
+            self._control.drain()
+        except Exception:  # whatever it said: it has ended, and that is told
+            LOG.exception("%s: what it said last cannot be read", self._name)
         # Who ended by itself leaves processes that nobody has asked to end yet.
         polite = self._outcome is not None
         Clearing(self._loop, self._leftovers, polite, self._on_cleared)
@@ -212,6 +234,7 @@ class ScriptProcess:
                 outcome=self._outcome,
                 returncode=returncode,
                 stopped=self._stopped,
+                host_ends=self._host_ends,
                 hurried=self._hurried,
                 limits=self._request.limits,
                 overtime=self._overtime,

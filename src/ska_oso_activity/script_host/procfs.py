@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+"""These tell of us, not of the process that we look at: it may be there all the same."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,19 @@ def parse_stat(text: str) -> Process:
 
 
 def process(pid: int) -> Process | None:
-    """The process with that pid; None if there is none."""
+    """The process with that pid; None if there is none.
+
+    Raises:
+        OSError: no file can be opened, so there is no telling.
+    """
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             return parse_stat(file.read())
-    except (OSError, ValueError):
+    except ValueError:
+        return None
+    except OSError as error:
+        if error.errno in _NO_DESCRIPTOR:
+            raise
         return None
 
 
@@ -70,7 +82,11 @@ def cpu_seconds(pid: int) -> float | None:
 
 
 def snapshot() -> dict[int, Process]:
-    """All processes now. Those that come or go meanwhile may be missing."""
+    """All processes now. Those that come or go meanwhile may be missing.
+
+    Raises:
+        OSError: no file can be opened, so there is no telling.
+    """
     found = (process(int(name)) for name in os.listdir(PROC) if name.isdecimal())  # noqa: PTH208
     return {each.pid: each for each in found if each is not None}
 
@@ -105,10 +121,16 @@ def own_children() -> list[int]:
 
 
 def environment_value(pid: int, name: str) -> str | None:
-    """A variable of the environment that process `pid` was started with; None if unknown."""
+    """A variable of the environment that process `pid` was started with; None if unknown.
+
+    Raises:
+        OSError: no file can be opened, so there is no telling.
+    """
     try:
         text = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
+    except OSError as error:
+        if error.errno in _NO_DESCRIPTOR:
+            raise
         return None
     prefix = os.fsencode(name) + b"="
     for entry in text.split(b"\0"):

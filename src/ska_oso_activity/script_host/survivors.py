@@ -29,9 +29,10 @@ class LeaderNote:
 
     def __init__(self, directory: HostDirectory, pid: int) -> None:
         """Make the note."""
-        found = process(pid)
-        self._path = f"{directory.leaders}/{pid}.{found.started if found else 0}"
+        self._path = f"{directory.leaders}/{pid}.0"
         try:
+            found = process(pid)
+            self._path = f"{directory.leaders}/{pid}.{found.started if found else 0}"
             os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             LOG.warning("process %d is not noted as running: %s", pid, error)
@@ -55,6 +56,9 @@ def end_survivors(directory: HostDirectory) -> list[int]:
 
     Returns:
         Pids that could not be killed.
+
+    Raises:
+        OSError: it cannot be seen what is left; to be tried again.
     """
     identity = directory.read_identity()
     if identity is None or identity.machine != machine_identity():

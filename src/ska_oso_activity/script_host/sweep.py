@@ -31,6 +31,8 @@ KILL_SECONDS = 1.4
 """How long killing goes on; what is still alive then cannot be killed by us."""
 
 ROUND_SECONDS = 0.002
+BLIND_SECONDS = 0.05
+"""Between two looks: while there is something, and after one that failed."""
 
 LOG = logging.getLogger(__name__)
 
@@ -122,8 +124,15 @@ class Clearing:
         self._round()
 
     def _round(self) -> None:
-        left = self._find()
         now = time.monotonic()
+        try:
+            left = self._find()
+        except Exception:
+            if now <= self._kill_at + KILL_SECONDS:  # no descriptor is free, perhaps
+                self._loop.call_later(BLIND_SECONDS, self._round)
+                return
+            LOG.exception("it cannot be seen what a script has left")
+            left = []
         if left and now > self._kill_at + KILL_SECONDS:
             LOG.error("processes %s cannot be killed", [each.pid for each in left])
             left = []
@@ -165,12 +174,21 @@ def kill_until_gone(
 
     Returns:
         The pids that are still alive.
+
+    Raises:
+        OSError: there is no seeing what is alive, up to the last.
     """
     deadline = time.monotonic() + seconds
     looks_left = 2
     while True:
-        processes = snapshot()
-        left = [processes[pid] for pid in find(processes) if processes[pid].alive]
+        try:
+            processes = snapshot()
+            left = [processes[pid] for pid in find(processes) if processes[pid].alive]
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(BLIND_SECONDS)
+            continue
         looks_left = 2 if left else looks_left - 1
         if not looks_left or time.monotonic() > deadline:
             return [each.pid for each in left]

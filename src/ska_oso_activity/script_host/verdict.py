@@ -40,6 +40,7 @@ class Evidence:
         outcome: what it said of its end; None if it died without a word.
         returncode: its exit code, or minus the signal that killed it.
         stopped: whether it was asked to stop before it told its outcome.
+        host_ends: whether that was since the host ends, not for its server.
         hurried: whether we signalled it after it had told its outcome.
         limits: what it was allowed to use.
         overtime: whether it was stopped because its wall time was used up.
@@ -51,6 +52,7 @@ class Evidence:
     outcome: Mapping[str, Any] | None
     returncode: int
     stopped: bool = False
+    host_ends: bool = False
     hurried: bool = False
     limits: Limits = field(default_factory=Limits)
     overtime: bool = False
@@ -73,7 +75,12 @@ def judge(evidence: Evidence) -> dict[str, Any]:
     }
     outcome = evidence.outcome
     if evidence.stopped and _gave_way(outcome):
-        return end | {"state": "STOPPED", "reason": Reason.STOPPED_BY_REQUEST.value}
+        message = "the script host was asked to end" if evidence.host_ends else ""
+        return end | {
+            "state": "STOPPED",
+            "reason": Reason.STOPPED_BY_REQUEST.value,
+            "message": message,
+        }
     if evidence.overtime and _gave_way(outcome):
         text = (
             f"it had used up its {evidence.limits.wall_seconds:g} s of wall time, and was stopped"

@@ -221,7 +221,23 @@ def test_a_host_that_is_asked_to_end_stops_its_scripts_first(make_house):
     house.wait_for_host(2)
 
     assert (end.state, end.reason) == ("STOPPED", Reason.STOPPED_BY_REQUEST)
+    assert end.message == "the script host was asked to end"
     assert house.texts(procedure_id) == ["sleeping", "cleaned up"]
+
+
+def test_a_host_is_known_again_by_a_server_that_was_restarted(make_house):
+    names = []
+    house = make_house(on_host=names.append)
+    first_was_known = house.heard.same_host
+    house.client.close()
+    house.options["last_host"] = names[0]
+    house.attach()
+    second_was_known = house.heard.same_host
+    os.kill(house.pid, signal.SIGKILL)
+    house.wait_for_host(2)
+
+    assert (first_was_known, second_was_known, house.heard.same_host) == (False, True, False)
+    assert names == list(house.hosts)
 
 
 def test_the_lifeline_ends_everything_at_once(make_house, tmp_path):

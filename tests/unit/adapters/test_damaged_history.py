@@ -296,3 +296,34 @@ def test_what_was_removed_long_ago_does_not_come_back(tmp_path):
 
     assert roots
     assert sorted(found.records) == list(range(191, 201))
+
+
+def checksum(data, byteorder):
+    """What ends a log's header; see https://sqlite.org/fileformat.html#checksum_algorithm"""
+    first = second = 0
+    for at in range(0, len(data), 8):
+        first += int.from_bytes(data[at : at + 4], byteorder) + second
+        second += int.from_bytes(data[at + 4 : at + 8], byteorder) + first
+        first, second = first % 2**32, second % 2**32
+    return first.to_bytes(4, "big") + second.to_bytes(4, "big")
+
+
+def test_a_log_that_was_just_begun_anew_is_not_damaged(tmp_path):
+    """Killed between the log's new header and its first page: all is in the database by then."""
+    whole = Whole(tmp_path, closed=False)
+    path = whole.copy()
+    log = path.with_name("activities.db-wal")
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+    data = bytearray(log.read_bytes())
+    database.close()
+    data[12:16] = (int.from_bytes(data[12:16], "big") + 1).to_bytes(4, "big")
+    data[16:20] = (int.from_bytes(data[16:20], "big") + 1).to_bytes(4, "big")
+    data[20:24] = b"anew"
+    data[24:32] = checksum(data[:24], "big" if data[3] & 1 else "little")
+    log.write_bytes(data)
+    found = Found(path)
+
+    assert found.epoch == whole.epoch
+    assert found.records == whole.records
+    assert not list(path.parent.glob("*.unreadable-*"))

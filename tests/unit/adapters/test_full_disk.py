@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+import sqlite3
 from contextlib import suppress
 
 import pytest
@@ -323,3 +324,20 @@ def test_room_is_set_aside_in_steps_and_not_for_each_activity(open_writer, monke
         writer.end(record_id)
 
     assert len(taken) < 100 * sqlite_history.PAGES_PER_RECORD / 60
+
+
+def test_a_passing_error_of_the_disk_costs_no_result(tmp_path, monkeypatch):
+    history = SqliteHistory(tmp_path / "history.db")
+    history.append(1, {"state": "RUNNING"}, None, finished=False, durable=True, reserve=True)
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(history._room, "require", fail)
+        with pytest.raises(OSError, match="disk I/O error") as caught:  # the journal tries again
+            history.append(1, {"result": "r" * 200_000}, None, finished=True, durable=True)
+    assert caught.value.errno not in (errno.ENOSPC, errno.EFBIG)
+    history.append(1, {"result": "r" * 200_000}, None, finished=True, durable=True)
+
+    assert history.record(1) == {"result": "r" * 200_000}

@@ -40,6 +40,7 @@ class Bench:
     archive: FakeArchive = field(default_factory=FakeArchive)
     executors: list[FakeExecutor] = field(default_factory=lambda: [FakeExecutor()])
     subarray_id: int = 0
+    device: str = "mid-oso/activity/01"
     file_roots: tuple[str, ...] = ("/blocks/",)
 
     def __post_init__(self) -> None:
@@ -59,7 +60,14 @@ class Bench:
         pool = ExecutorPool({each.name: each for each in self.executors})
         self.workers = Workers("activity", most=2 * MAX_UNFINISHED)
         self.run = ActivityRun(
-            self.register, self.outcomes, self.tracker, pool, planner, self.archive, self.workers
+            self.register,
+            self.outcomes,
+            self.tracker,
+            pool,
+            planner,
+            self.archive,
+            self.workers,
+            self.device,
         )
         self.service = ActivityService(
             self.register,
@@ -76,6 +84,7 @@ class Bench:
             pool,
             self.run,
             on_contact=lambda name, trouble: self.health.append((name, trouble)),
+            device=self.device,
         )
 
     def begin(self) -> Bench:

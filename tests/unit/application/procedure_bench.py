@@ -63,11 +63,13 @@ class ProcedureBench:
             self.register, self.publisher, self.door, self.inspect, self.blocks, self.settings
         )
 
-    def begin(self, known: frozenset[int] = frozenset()) -> ProcedureBench:
+    def begin(
+        self, known: frozenset[int] = frozenset(), *, same_host: bool = False
+    ) -> ProcedureBench:
         """Take up the history; the host says which procedures it knows."""
         self.host.listener = self.service.listener
         self.service.begin(self.host)
-        self.service.listener.on_host_attached(known, same_host=False)
+        self.service.listener.on_host_attached(known, same_host=same_host)
         return self
 
     def restarted(self) -> ProcedureBench:

@@ -5,7 +5,7 @@ from collections import deque
 
 import pytest
 
-from ska_oso_activity.domain.errors import ExecutorUnavailable, ExecutorUncertain
+from ska_oso_activity.domain.errors import ActivityError, ExecutorUnavailable, ExecutorUncertain
 from tests.fakes import NEWS, FakeExecutor, ReplyLost, eventually
 from tests.unit.application.test_activity_life import HAPPY, assert_seq_without_gaps
 
@@ -323,21 +323,51 @@ def test_one_sbi_is_created_though_contact_is_lost_while_the_archive_is_slow(ben
     assert len(bench.archive.sbis) == 1
 
 
-def test_a_process_whose_activity_was_given_up_meanwhile_is_stopped_for_sure(bench):
-    # Contact is lost and found while PrepareProcess is under way: not there yet, so given up.
+def test_nobody_is_given_up_while_prepareprocess_is_under_way(bench):
+    # Contact is lost and found meanwhile: the executor does not know of it, yet.
     bench.executor.troubles["prepare"] = deque([ExecutorUncertain("?"), None])
-    bench.executor.troubles["stop"] = deque([ExecutorUnavailable("not now")])
     activity_id = bench.run_activity()
     eventually(lambda: bench.executor.called("prepare"))
     gate = bench.executor.gates["prepare"] = threading.Event()
     eventually(lambda: len(bench.executor.called("prepare")) == 2)
     bench.executor.go_away()
     bench.executor.come_back()
-    bench.becomes(activity_id, "FAILED")
+    eventually(lambda: len(bench.executor.called("events_since")) >= 2)
+    assert bench.state(activity_id) == "UNKNOWN"
     gate.set()
-    eventually(lambda: bench.executor.procedures)
+    bench.becomes(activity_id, "RUNNING")
 
-    eventually(lambda: bench.executor.alive() == [], timeout=0.6)
+    assert bench.executor.mains() == [1]
+
+
+def test_an_end_is_told_once_its_details_are_there(bench):
+    bench.executor.troubles["get"] = deque([ActivityError("not set up")] * 2)
+    activity_id = bench.running()
+    bench.executor.end(1, result=42)
+    bench.becomes(activity_id, "SUCCEEDED")
+
+    assert bench.get(activity_id)["result"] == 42
+
+
+def test_the_truth_is_found_though_the_executor_hangs_in_between(bench):
+    activity_id = bench.running()
+    bench.executor.go_away()
+    bench.becomes(activity_id, "UNKNOWN")
+    bench.executor.end(1, result=42)
+    bench.executor.troubles["get"] = deque([None, ExecutorUncertain("it hangs")])
+    bench.executor.come_back()
+
+    bench.becomes(activity_id, "SUCCEEDED")
+    assert bench.get(activity_id)["result"] == 42
+
+
+def test_a_stop_that_no_client_asked_for_says_who_did(bench):
+    activity_id = bench.running()
+    bench.executor.end(1, "STOPPED", message="the script host was asked to end")
+    bench.becomes(activity_id, "STOPPED")
+
+    assert bench.events(activity_id)[-1]["message"] == "the script host was asked to end"
+    assert bench.get(activity_id)["message"] == "the script host was asked to end"
 
 
 def test_activities_go_to_the_executor_that_has_least_to_do_and_is_there(benches):

@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 
 from ska_oso_activity.domain.errors import ExecutorUncertain, SubarrayBusy, UnknownActivity
-from tests.fakes import FakeExecutor, eventually
+from tests.fakes import NEWS, FakeExecutor, ReplyLost, eventually
 from tests.unit.application.test_activity_life import HAPPY
 
 
@@ -17,6 +17,7 @@ def restarted(benches, bench, *, missing=()):
         executor.settled()
         executor.listener = None
         executor.gates.clear()
+    bench.register.close()
     archive = bench.archive
     executors = [each for each in bench.executors if each.name not in missing]
     return benches(history=history, archive=archive, executors=executors)
@@ -134,39 +135,31 @@ def test_one_that_was_being_delivered_is_not_delivered_again(benches, delivered)
         assert again.get(activity_id)["reason"] == "EXECUTOR_UNAVAILABLE"
 
 
-def test_what_a_crash_made_us_forget_is_asked_of_the_executor_that_was_chosen_first(benches):
-    """The power went after PrepareProcess: only the acceptance, which was synced, is on disk."""
-    first, second = FakeExecutor("a/b/1"), FakeExecutor("a/b/2")
-    bench = benches(executors=[first, second]).begin()
-    accepted = None
-
-    def remember():
-        nonlocal accepted
-        accepted = accepted or dict(bench.history.record(activity_id))
-
-    bench.archive.answers.clear()
+def test_a_crash_of_the_machine_cannot_forget_that_a_script_may_have_been_sent(benches):
+    bench = benches().begin()
+    bench.executor.gates["prepare"] = threading.Event()
     activity_id = bench.run_activity()
-    remember()
-    bench.archive.let_go()
-    bench.becomes(activity_id, "RUNNING")
-    chosen = next(each for each in (first, second) if each.procedures)
-    history = bench.history.reopened()
-    history.append(
-        activity_id, {**accepted, "state": "PREPARING"}, None, finished=False, durable=True
-    )
-    chosen.settled()
-    other = second if chosen is first else first
-    for executor in (first, second):
-        executor.listener = None
-    again = benches(history=history, archive=bench.archive, executors=[first, second]).begin()
-    # The one that is not busy would be chosen now.
-    again.becomes(activity_id, "RUNNING")
+    eventually(lambda: bench.executor.called("prepare"))
 
-    assert other.procedures == {}
-    assert len(chosen.procedures) == 1
-    assert chosen.mains() == [1]
-    chosen.end(1)
-    again.becomes(activity_id, "SUCCEEDED")
+    # By then a record without an event, that of what is sent and to whom, is synced.
+    assert (activity_id, "PREPARING", None, True) in bench.history.appended
+
+
+def test_an_abort_command_ends_though_the_device_was_initialised_meanwhile(benches):
+    bench = benches().begin()
+    bench.executor.stops = False
+    activity_id = bench.running()
+    command_id, _ = bench.service.abort()
+    again = restarted(benches, bench)
+    # As Init has it: the commands live on.
+    again.outcomes._tracker.awaiting.update(bench.tracker.awaiting)
+    again.tracker.resume(command_id, "Abort")
+    again.begin()
+    assert again.tracker.status(command_id) == "IN_PROGRESS"
+    again.executor.end(1, "STOPPED")
+    again.becomes(activity_id, "STOPPED")
+
+    eventually(lambda: again.tracker.status(command_id) == "COMPLETED")
 
 
 @pytest.mark.parametrize("state", ["PREPARING", "READY", "RUNNING", "STOPPING"])
@@ -302,3 +295,71 @@ def test_a_history_that_was_lost_begins_another_epoch(benches):
         again.get(1)
     assert again.running() == 1
     assert again.events()[0]["epoch"] != bench.history.epoch
+
+
+def looked_for_strangers(executor):
+    """Wait until an executor was asked what runs there, and what is to be stopped is stopped."""
+    asked, stops = (len(executor.called(name)) for name in ("unfinished", "stop"))
+    executor.come_back()
+    eventually(lambda: len(executor.called("unfinished")) > asked)
+    NEWS.wait(lambda: len(executor.called("stop")) > stops, 0.3)
+
+
+@pytest.mark.parametrize("away", [True, False])
+@pytest.mark.parametrize("state", ["PREPARING", "READY", "RUNNING"])
+def test_scripts_of_activities_that_were_forgotten_are_stopped(benches, caplog, state, away):
+    bench = benches().begin()
+    bench.executor.prepares = state != "PREPARING"
+    activity_id = bench.run_activity(prepare_only=state == "READY", subarray_id=3)
+    eventually(lambda: bench.get(activity_id)["sbi_id"])
+    bench.becomes(activity_id, state)
+    bench.executor.listener = None
+    bench.register.close()
+    if away:
+        bench.executor.go_away()
+    again = benches(archive=bench.archive, executors=bench.executors).begin()
+    again.executor.troubles["unfinished"] = deque([ExecutorUncertain("timeout")])
+    again.executor.come_back()
+
+    eventually(lambda: again.executor.alive() == [])
+    assert f"runs procedure 1 for activity {activity_id} of ours" in caplog.text
+    assert [command.procedure_id for command in again.executor.called("stop")] == [1]
+    again.executor.prepares = True
+    again.running(subarray_id=3)
+
+
+def test_scripts_of_another_device_are_none_of_our_business(benches):
+    other = benches(device="mid-oso/activity/02").begin()
+    other.running(subarray_id=3)
+    other.executor.listener = None
+    other.register.close()
+    bench = benches(archive=other.archive, executors=other.executors).begin()
+    looked_for_strangers(bench.executor)
+
+    assert bench.executor.alive() == [1]
+    assert bench.executor.called("stop") == []
+
+
+def test_a_script_that_is_just_being_delivered_is_not_taken_for_a_forgotten_one(benches):
+    bench = benches().begin()
+    bench.executor.tells = False
+    bench.executor.troubles["prepare"] = deque([ReplyLost(ExecutorUncertain("no answer"))] * 3)
+    activity_id = bench.run_activity()
+    eventually(lambda: bench.executor.procedures)
+    looked_for_strangers(bench.executor)
+    bench.becomes(activity_id, "RUNNING")
+
+    assert bench.executor.called("stop") == []
+
+
+def test_an_abort_script_that_is_waited_for_is_not_taken_for_a_forgotten_one(benches):
+    bench = benches().begin()
+    bench.executor.aborts = False
+    activity_id = bench.running(subarray_id=3)
+    bench.stop_activity(activity_id)
+    bench.becomes(activity_id, "STOPPED")
+    again = restarted(benches, bench).begin()
+    looked_for_strangers(again.executor)
+
+    assert again.executor.alive() == [2]
+    assert len(again.executor.called("stop")) == 1

@@ -91,6 +91,22 @@ def test_a_launch_that_the_same_host_does_not_know_is_made_again(workshop):
     assert workshop.state(procedure_id) == "READY"
 
 
+def test_a_launch_that_the_end_of_the_server_comes_upon_is_nobody_s_trouble(workshop, caplog):
+    def end():
+        workshop.host.on_launch = lambda: None
+        workshop.register.close()
+        workshop.host.away = True
+
+    workshop.host.busy = True  # so that it is launched in the background
+    workshop.host.on_launch = end
+    procedure_id = workshop.prepare()
+    eventually(lambda: workshop.host.away)
+    eventually(lambda: workshop.service._run._workers._idle == 1)
+
+    assert workshop.register.find(procedure_id).state.name == "CREATING"
+    assert caplog.records == []
+
+
 def test_a_launch_that_another_host_does_not_know_is_lost(workshop):
     procedure_id = workshop.launched()
 

@@ -651,6 +651,37 @@ def test_a_procedure_that_no_host_runs_any_more_is_lost(workshops, workshop):
     assert again.prepare("r-2") == procedure_id + 1
 
 
+def test_a_procedure_that_never_reached_the_host_was_never_started(workshops, workshop):
+    # Killed between the record of the request and the message to the host.
+    class Killed(BaseException):
+        pass
+
+    def kill():
+        raise Killed
+
+    workshop.host.on_launch = kill
+    with pytest.raises(Killed):
+        workshop.prepare()
+    again = workshops(workshop.restarted()).begin(same_host=True)
+
+    assert again.state(1) == "FAILED"
+    assert again.events()[-1]["reason"] == "EXECUTOR_UNAVAILABLE"
+    assert "never started" in again.events()[-1]["error"]
+    assert again.host.launched == []
+
+
+@pytest.mark.parametrize("trace", ["state", "output", "another host"])
+def test_a_procedure_that_may_have_reached_a_host_is_lost(workshops, workshop, trace):
+    procedure_id = workshop.launched()
+    if trace == "state":
+        workshop.host.say(procedure_id, "IDLE")
+    elif trace == "output":
+        workshop.host.print(procedure_id, "here")
+    again = workshops(workshop.restarted()).begin(same_host=trace != "another host")
+
+    assert again.events()[-1]["reason"] == "EXECUTOR_LOST"
+
+
 def test_a_stop_that_a_restart_came_upon_is_sent_again(workshops, workshop):
     procedure_id = workshop.running(subarray_id=3)
     workshop.stop(procedure_id, run_abort=True)

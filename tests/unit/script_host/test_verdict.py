@@ -54,6 +54,13 @@ def test_every_end_has_its_name(outcome, returncode, left_alone, stopped):
     assert name(stopped=True) == stopped
 
 
+@pytest.mark.parametrize("host_ends", [True, False])
+def test_a_stop_that_no_client_asked_for_says_who_did(host_ends):
+    end = judge(Evidence("RUNNING", None, -2, stopped=True, host_ends=host_ends))
+
+    assert end["message"] == ("the script host was asked to end" if host_ends else "")
+
+
 def test_a_script_that_we_ended_after_main_is_complete_and_says_so():
     end = judge(Evidence("RUNNING", RETURNED, -15, hurried=True))
 
