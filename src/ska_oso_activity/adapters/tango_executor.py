@@ -70,6 +70,7 @@ _ASKED_FOR = ("freeSlots", "scriptProgress", "scriptMessage")
 _REFUSALS: dict[Reason, type[ActivityError]] = {
     error.reason: error
     for error in (
+        ExecutorUnavailable,
         NoCapacity,
         NoSpace,
         NotOnline,

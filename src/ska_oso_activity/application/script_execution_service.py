@@ -194,7 +194,8 @@ class ScriptExecutionService:
             procedure.start = {"function": command.function, "args": command.args.to_json()}
             if procedure.subarray_id is None:
                 procedure.subarray_id = command.subarray_id
-            self._register.save(procedure)
+            # Synced: were it lost with the power, the same request would have main run again.
+            self._register.save(procedure, durable=True)
             if self._run.is_launched(procedure):
                 self._run.send_start(procedure)  # its process waits with it until it is ready
             return procedure_summary(self._record(command.procedure_id))

@@ -27,6 +27,7 @@ from ska_oso_activity.devices.bootstrap import build_script_execution_service
 from ska_oso_activity.devices.refusals import LongRunning, as_dev_failed
 from ska_oso_activity.devices.start_up import serve
 from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.errors import ExecutorUnavailable
 from ska_oso_activity.domain.limits import Limits
 from ska_oso_activity.domain.procedure import ProcedureState
 from ska_oso_activity.domain.procedure_request import (
@@ -272,10 +273,11 @@ class ScriptExecution(OsoDevice):
         """The service.
 
         Raises:
-            NoSpace, RuntimeError: it could not be set up; Status says why.
+            ExecutorUnavailable: it could not be set up; Status says why.
         """
         if self._service is None:
-            raise self.not_set_up()
+            # To ActivityDevice it is as if nobody answered: nothing was done, it may try again.
+            raise ExecutorUnavailable(str(self.not_set_up()))
         return self._service
 
     def on_admin_mode(self, mode: AdminMode) -> None:

@@ -28,6 +28,8 @@ from ska_oso_activity.domain.script import (
 
 PREPARE_LIMIT = 6 * BLOCK_LIMIT + strict_json.REQUEST_LIMIT
 """Largest argument of PrepareProcess, in bytes: a block may grow sixfold when escaped as ASCII."""
+REST_LIMIT = 8 * 1024 * 1024
+"""Largest size of all but the block, in bytes: a script's process is sent it in one message."""
 MAX_REQUEST_ID = 128
 
 
@@ -38,6 +40,14 @@ def read_prepare(text: str) -> PrepareProcessCommand:
         InvalidRequest: with one sentence on what is wrong.
     """
     given = _object(text, PREPARE_LIMIT)
+    if len(text) > REST_LIMIT:
+        rest = {key: value for key, value in given.items() if key != "scheduling_block"}
+        size = len(strict_json.dumps(rest))
+        if size > REST_LIMIT:
+            raise InvalidRequest(
+                f"what is asked for beside the scheduling_block takes {size} bytes, and "
+                f"{REST_LIMIT} is the most that is handed to a script: give it the name of a file"
+            )
     main_args = given.get("main_args")
     return PrepareProcessCommand(
         request_id=_text(given, "request_id", MAX_REQUEST_ID),

@@ -64,6 +64,7 @@ class Attachment:
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._writer: threading.Thread | None = None
+        self._broken = False
         sock.settimeout(ANSWER_SECONDS)
         sock.sendall(encode({"hello": PROTOCOL, "server": __version__}))
         first, *self._early = self._read()
@@ -88,6 +89,8 @@ class Attachment:
         """
         data = b"".join(map(encode, messages))
         with self._lock:
+            if self._broken:
+                raise ConnectionAbortedError("the script host did not read, or is gone")
             if self._queued > QUEUE_BYTES:
                 self.close()
                 raise ConnectionAbortedError(f"it does not read: {self._queued} bytes wait for it")
@@ -118,7 +121,8 @@ class Attachment:
             try:
                 self._socket.sendall(data)
             except OSError:  # it is gone, or has not read for ANSWER_SECONDS
-                self.close()  # half a message may be there: nothing can follow it
+                self._broken = True  # half a message may be there: nothing can follow it
+                self.close()
                 return
             with self._lock:
                 self._queue.popleft()

@@ -60,7 +60,8 @@ def fork_sibling() -> int:
     Raises:
         OSError: it cannot be done: for now, or (ENOSYS) ever on this machine.
     """
-    number, place = _CLONE_CALLS.get(platform.machine(), (0, 0))
+    known = platform.libc_ver()[0] == "glibc"  # others keep another thing at that address
+    number, place = _CLONE_CALLS.get(platform.machine(), (0, 0)) if known else (0, 0)
     thread_id = ctypes.c_void_p()
     if not number or _LIBC.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(thread_id), 0, 0, 0) != 0:
         raise OSError(errno.ENOSYS, f"a sibling cannot be forked on {platform.machine()}")

@@ -149,3 +149,10 @@ KEYS = [
 def test_any_json_value_in_any_field_is_read_or_refused(reader, key, value):
     with contextlib.suppress(InvalidRequest):
         reader(json.dumps({**GOOD, "procedure_id": 1, key: value}))
+
+
+def test_arguments_larger_than_a_script_can_be_sent_are_refused():
+    large = {"args": ["x" * (8 * 1024 * 1024)]}
+
+    with pytest.raises(InvalidRequest, match="8388608 is the most that is handed to a script"):
+        read_prepare(json.dumps({**GOOD, "init_args": large}))
