@@ -6,10 +6,15 @@ They tell whether all is there that was written, and which numbers must not be g
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import struct
+import time
 import zlib
 from pathlib import Path
+
+LOCK_SECONDS = 5.0
+"""How long to wait for who has the history open."""
 
 _FORM = struct.Struct(">QQI")
 
@@ -30,6 +35,32 @@ class LastNumbers:
         self._file = -1
         with contextlib.suppress(OSError):
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def take_up(self) -> None:
+        """Read them, once nobody else has the history open.
+
+        The lock goes with the descriptor, however its process ends. A life of ours that is just
+        being closed holds it to its end: what it does to the log meanwhile is not taken for damage.
+
+        Raises:
+            BlockingIOError: somebody has it open, and keeps it.
+        """
+        if self._file < 0:
+            return
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise BlockingIOError(
+                        error.errno, "another server has it open: end that one first"
+                    ) from error
+                time.sleep(0.01)
+            except OSError:  # a file system without locks: SQLite has its own
+                break
+        with contextlib.suppress(OSError):
             self._read(os.pread(self._file, _FORM.size, 0))
 
     def _read(self, data: bytes) -> None:

@@ -101,6 +101,7 @@ class SqliteHistory:
         self._opened = contextlib.ExitStack()
         self._last = LastNumbers(path.with_name(f"{path.name}-last"))
         try:
+            self._last.take_up()
             with _as_os_error(path):
                 lost = self._open_or_salvage()
                 self._take_stock()
@@ -400,10 +401,10 @@ class SqliteHistory:
         with contextlib.suppress(OSError):
             self._write(put, durable=True)
         self._opened.close()
-        self._last.close()
         # SQLite has removed the log; whoever starts next, on a full disk perhaps, needs one.
         with contextlib.suppress(OSError):
             lay_out_log(self._path)
+        self._last.close()
 
     # --- Reading -----------------------------------------------------------------------------
 

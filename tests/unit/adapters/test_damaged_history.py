@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import sqlite3
+import threading
 
 import pytest
 
@@ -327,3 +328,19 @@ def test_a_log_that_was_just_begun_anew_is_not_damaged(tmp_path):
     assert found.epoch == whole.epoch
     assert found.records == whole.records
     assert not list(path.parent.glob("*.unreadable-*"))
+
+
+def test_a_history_that_is_just_being_closed_is_not_taken_for_damaged(tmp_path):
+    path = tmp_path / "history.db"
+    first = SqliteHistory(path)
+    for number in range(1, 50):
+        first.append(number, {"n": number}, (number, {"seq": number}), finished=True, durable=False)
+    closing = threading.Timer(0.2, first.close)
+    closing.start()
+    second = SqliteHistory(path)  # waits for the other
+    closing.join()
+
+    assert second.epoch == first.epoch
+    assert second.last_seq() == 49
+    second.close()
+    assert list(tmp_path.glob("*unreadable*")) == []
