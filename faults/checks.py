@@ -167,6 +167,9 @@ def _ends_by(happened: Happened, trial: Trial) -> set[str]:
         return {*away, failed("EXECUTOR_LOST"), failed("SCRIPT_DIED"), STOPPED}
     if target == plan.HOST:
         return {*away, failed("EXECUTOR_LOST"), failed("SCRIPT_DIED")}
+    if target == plan.SCRIPT_EXECUTION and unprepared:
+        # Its host may have been killed in the round before, and with it who knows what it had.
+        return {*away, failed("EXECUTOR_LOST")}
     if target == plan.ARCHIVE:
         reasons = ("ODA_UNAVAILABLE", "SB_NOT_FOUND", "SB_INVALID")
         return {failed(reason) for reason in reasons} if unprepared else set()

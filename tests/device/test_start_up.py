@@ -6,6 +6,7 @@ confirm the export makes that moment long enough to be met each time.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -162,6 +163,8 @@ def test_an_executor_without_events_is_followed_until_another_server_takes_its_p
                 hears = executor._hears
         finally:
             executor.close()
+            for identity in tmp_path.rglob("host.json"):  # it would keep the prepared scripts
+                os.kill(json.loads(identity.read_text())["pid"], signal.SIGTERM)
 
     assert "Class DServer is not initialised" in log.read_text()
     assert counts == (1, 0)
