@@ -167,17 +167,16 @@ def _ends_by(happened: Happened, trial: Trial) -> set[str]:
         return {*away, failed("EXECUTOR_LOST"), failed("SCRIPT_DIED"), STOPPED}
     if target == plan.HOST:
         return {*away, failed("EXECUTOR_LOST"), failed("SCRIPT_DIED")}
-    if target == plan.SCRIPT_EXECUTION and unprepared:
-        # Its host may have been killed in the round before, and with it who knows what it had.
-        return {*away, failed("EXECUTOR_LOST")}
     if target == plan.ARCHIVE:
         reasons = ("ODA_UNAVAILABLE", "SB_NOT_FOUND", "SB_INVALID")
         return {failed(reason) for reason in reasons} if unprepared else set()
     if target == plan.DISK:
         return {"*"} if unprepared else set()
-    if target in (plan.SCRIPT_EXECUTION, plan.DATABASE):
-        return away
-    return set()
+    if target == plan.SCRIPT_EXECUTION and unprepared:
+        # Its host may have been killed in the round before, and with it who knows what it had.
+        return {*away, failed("EXECUTOR_LOST")}
+    # ActivityDevice may be killed just before it sends what it has noted to send.
+    return away if target in (*plan.SERVERS, plan.DATABASE) else set()
 
 
 def _goes_on(outcome: Outcome, trial: Trial) -> Iterator[tuple[str, str]]:
