@@ -349,11 +349,10 @@ class HostClient:
             if all(message.get("kind") in UNHURRIED for message in batch):
                 continue
             acks = [{"kind": "ack", "procedure_id": key, "n": n} for key, n in handled.items()]
-            try:
-                if acks:
+            if acks:
+                # If it cannot be told, it is gone; what it said before that is still to be heard.
+                with contextlib.suppress(OSError):
                     attachment.send(*acks)
-            except OSError:
-                break
         return last_word
 
     def _look_after_lost_host(self, patience: float) -> None:

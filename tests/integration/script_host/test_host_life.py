@@ -279,6 +279,30 @@ def test_a_host_that_takes_long_to_end_is_waited_for(make_house, write_script):
     house.wait_for_host(2)
 
 
+def test_the_last_word_of_a_host_that_cannot_be_answered_any_more_is_heard(
+    make_house, write_script
+):
+    house = make_house(warm=1)
+    lock = house.client._directory.try_lock
+    tries = []
+
+    def try_lock():
+        tries.append(time.monotonic())
+        return lock() if tries[-1] - tries[0] > 0.7 else None
+
+    def outlive_the_host(procedure_id, end):
+        Recorder.on_process_end(house.heard, procedure_id, end)
+        os.kill(house.pid, signal.SIGTERM)
+        wait_until(lambda: not is_alive(house.pid), "the host's end")
+
+    house.client._directory.try_lock = try_lock
+    house.heard.on_process_end = outlive_the_host
+    house.launch(write_script("def main(): return 'ran'"))
+
+    house.heard.wait("lost")
+    assert tries, "the host was never seen to be gone"
+
+
 # --- The host's start
 
 
