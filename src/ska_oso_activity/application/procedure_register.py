@@ -66,7 +66,7 @@ class ProcedureRegister(Register[Procedure]):
             self._next_id += 1
             event = self._transition(procedure, ProcedureState.CREATING)
             self._live[procedure.procedure_id] = procedure
-            self._append(procedure, event, durable=False)
+            self._append(procedure, event, durable=True)  # it is started without more ado
             return procedure
 
     def change(self, procedure: Procedure, state: ProcedureState) -> None:

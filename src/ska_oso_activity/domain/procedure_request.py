@@ -40,7 +40,7 @@ def read_prepare(text: str) -> PrepareProcessCommand:
         InvalidRequest: with one sentence on what is wrong.
     """
     given = _object(text, PREPARE_LIMIT)
-    if len(text) > REST_LIMIT:
+    if len(text) > REST_LIMIT or not text.isascii():  # which grows when it is made ASCII
         rest = {key: value for key, value in given.items() if key != "scheduling_block"}
         size = len(strict_json.dumps(rest))
         if size > REST_LIMIT:

@@ -148,6 +148,7 @@ class ForkServer:
         self._closed = True
         self._process.kill()
         self._process.wait()
+        self.hear()  # what it has forked and told of is ours to end
         self._put_away()
         while self._births:
             birth = self._births.pop()

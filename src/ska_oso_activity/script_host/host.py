@@ -136,6 +136,10 @@ class Host:
     def end_now(self) -> None:
         """Kill all scripts and what they started, and end this process."""
         LOG.warning("ending at once, with %d scripts", len(self._processes))
+        try:
+            self._pool.close()  # first: it would signal processes that had been collected
+        except Exception:
+            LOG.exception("the pool cannot be closed")
         left = kill_own_descendants()
         if left:
             LOG.error("processes %s cannot be killed", left)

@@ -15,10 +15,10 @@ from ska_oso_activity.script_host.loop import Loop, Timer
 from ska_oso_activity.script_host.memory import OutOfMemory
 from ska_oso_activity.script_host.outcome import STATES, Outcome
 from ska_oso_activity.script_host.output import OutputWriter
-from ska_oso_activity.script_host.procfs import Process, cpu_seconds
+from ska_oso_activity.script_host.procfs import cpu_seconds
 from ska_oso_activity.script_host.request import LaunchRequest
 from ska_oso_activity.script_host.stopping import AFTER_MAIN, STOP, Ladder, Rung
-from ska_oso_activity.script_host.sweep import Clearing, Family
+from ska_oso_activity.script_host.sweep import Clearing, Family, Leftovers
 from ska_oso_activity.script_host.verdict import Evidence, judge
 from ska_oso_activity.script_host.wall_clock import WallClock
 
@@ -216,8 +216,8 @@ class ScriptProcess:
         polite = self._outcome is not None
         Clearing(self._loop, self._leftovers, polite, self._on_cleared)
 
-    def _leftovers(self) -> list[Process]:
-        return self._family.leftovers(self.pid)
+    def _leftovers(self, spare_newborns: bool) -> Leftovers:
+        return self._family.leftovers(self.pid, spare_newborns=spare_newborns)
 
     def _on_cleared(self) -> None:
         self._capture.finish()

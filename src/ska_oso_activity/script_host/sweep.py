@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from ska_oso_activity.script_host.environment import MARK
 from ska_oso_activity.script_host.loop import Loop
@@ -26,6 +27,10 @@ from ska_oso_activity.script_host.procfs import (
 
 POLITE_SECONDS = 0.5
 """How long leftovers of a script that ended by itself may take to end after SIGTERM."""
+
+NEWBORN_SECONDS = 0.1
+"""How long a child that bears the newborns' mark, and that we were not told of, is let be: a script
+may have given that mark to a process of its own."""
 
 KILL_SECONDS = 1.4
 """How long killing goes on; what is still alive then cannot be killed by us."""
@@ -74,23 +79,29 @@ class Family:
             if pid not in self._leaders and pid not in self._helpers:
                 _reap(pid)
 
-    def leftovers(self, leader: int) -> list[Process]:
-        """What a dead leader left that still runs; also what no other leader can be blamed for."""
+    def leftovers(self, leader: int, *, spare_newborns: bool) -> Leftovers:
+        """What a dead leader left that still runs; also what no other leader can be blamed for.
+
+        Args:
+            spare_newborns: what may have been forked by the fork server just now is none.
+        """
         children = own_children()
         may_be_newborn = self.hear_of_births()
         known = self._leaders.keys() | self._helpers
         strangers = [pid for pid in children if pid not in known and not _reap(pid)]
-        if may_be_newborn:
+        spared: list[int] = []
+        if may_be_newborn and spare_newborns:
             marks = {pid: environment_value(pid, MARK) for pid in strangers}
-            strangers = [pid for pid in strangers if marks[pid] != self.newborn_mark]
+            spared = [pid for pid in strangers if marks[pid] == self.newborn_mark]
+            strangers = [pid for pid in strangers if pid not in spared]
         if not strangers:
-            return []
+            return Leftovers([], perhaps_more=bool(spared))
         processes = snapshot()
         for pid in strangers:  # one that /proc could not show is left over all the same
             processes.setdefault(pid, Process(pid, "R", os.getpid(), 0, 0, 0))
         roots = {pid for pid in strangers if self._is_of(leader, processes[pid])}
         below = {pid for pid in descendants(roots, processes) if processes[pid].alive}
-        return [processes[pid] for pid in roots | below]
+        return Leftovers([processes[pid] for pid in roots | below], perhaps_more=bool(spared))
 
     def _is_of(self, leader: int, stranger: Process) -> bool:
         mark = environment_value(stranger.pid, MARK)
@@ -99,44 +110,58 @@ class Family:
         return stranger.session == leader or stranger.session not in self._leaders
 
 
+class Leftovers(NamedTuple):
+    """What a script left.
+
+    Attributes:
+        running: processes that are certainly left over.
+        perhaps_more: there are others of which that cannot be told yet.
+    """
+
+    running: list[Process]
+    perhaps_more: bool
+
+
 class Clearing:
     """Ends what a dead leader left, without holding up the loop."""
 
     def __init__(
         self,
         loop: Loop,
-        find: Callable[[], list[Process]],
+        find: Callable[[bool], Leftovers],
         polite: bool,
         on_done: Callable[[], None],
     ) -> None:
         """Begin at once.
 
         Args:
-            find: what is left now.
+            find: what is left now, told whether newborns are to be spared.
             polite: SIGTERM and half a second come before SIGKILL.
             on_done: called once, when nothing is left (perhaps before this returns).
         """
         self._loop = loop
         self._find = find
         self._on_done = on_done
-        self._kill_at = time.monotonic() + (POLITE_SECONDS if polite else 0.0)
+        began = time.monotonic()
+        self._kill_at = began + (POLITE_SECONDS if polite else 0.0)
+        self._spare_until = began + NEWBORN_SECONDS
         self._asked: set[int] = set()
         self._round()
 
     def _round(self) -> None:
         now = time.monotonic()
         try:
-            left = self._find()
+            left, perhaps_more = self._find(now < self._spare_until)
         except Exception:
             if now <= self._kill_at + KILL_SECONDS:  # no descriptor is free, perhaps
                 self._loop.call_later(BLIND_SECONDS, self._round)
                 return
             LOG.exception("it cannot be seen what a script has left")
-            left = []
+            left, perhaps_more = [], False
         if left and now > self._kill_at + KILL_SECONDS:
             LOG.error("processes %s cannot be killed", [each.pid for each in left])
-            left = []
-        if not left:
+            left, perhaps_more = [], False
+        if not left and not perhaps_more:
             self._on_done()
             return
         if now >= self._kill_at:

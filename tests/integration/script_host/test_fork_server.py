@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ska_oso_activity.script_host.environment import MARK
 from tests.integration.script_host.house import MISBEHAVING, is_alive, name_of, wait_until
 
 TANGO_SERVER = Path(__file__).with_name("tango_server.py")
@@ -575,6 +576,39 @@ def test_a_stop_that_comes_while_a_process_is_being_made_stops(make_house, write
     house.client.stop(procedure_id, 3.0)
 
     assert house.heard.wait_end(procedure_id).state == "STOPPED"
+
+
+def test_a_process_that_passes_itself_off_as_newborn_does_not_outlive_its_script(
+    make_house, write_script
+):
+    house = make_house(warm=1)
+    house.wait_warm(1)
+    path = write_script(
+        f"""
+        import os, signal, subprocess, time
+        from pathlib import Path
+        def main():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # so that it ends when the order is out
+            spare = os.environ["{MARK}"].rpartition(":")[0] + ":" + "0" * 20
+            left = subprocess.Popen(
+                ["sleep", "1000"], start_new_session=True, env={{**os.environ, "{MARK}": spare}}
+            )
+            Path(__file__).with_name("pid").write_text(str(left.pid))
+            print("started")
+            time.sleep(1000)
+        """
+    )
+    procedure_id = house.launch(path)
+    house.wait_line(procedure_id, "started")
+    house.wait_warm(1)
+    os.kill(house.fork_server(), signal.SIGSTOP)  # what it is ordered from now on is not told
+    other = house.launch(MISBEHAVING / "sleeps.py")
+    house.wait_line(other, "sleeping")
+
+    house.client.stop(procedure_id, 0.3)
+    house.heard.wait_end(procedure_id)
+
+    assert not is_alive(int(path.with_name("pid").read_text()))
 
 
 # --- Its end

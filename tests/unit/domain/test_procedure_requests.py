@@ -84,6 +84,15 @@ def test_a_block_of_8_mib_passes_however_its_text_is_escaped():
     assert command.scheduling_block == BlockContent(None, None, content)
 
 
+def test_arguments_count_as_they_are_sent_on_however_they_came():
+    text = json.dumps(
+        {**GOOD, "init_args": {"args": ["\u03b1" * (2 * 1024 * 1024)]}}, ensure_ascii=False
+    )
+
+    with pytest.raises(InvalidRequest, match="takes 12.* bytes, and 8.* is the most"):
+        read_prepare(text)
+
+
 def test_output_is_asked_for_by_offset_and_limit():
     assert read_output_request('{"procedure_id": 7}') == (7, 0, 1000)
     assert read_output_request('{"procedure_id": 7, "offset": 5, "limit": 2}') == (7, 5, 2)

@@ -35,7 +35,9 @@ REHEARSALS = 20
 that is then done once for all of them."""
 
 PRELOADED = ("numpy", "tango")
-"""Imported if they are installed."""
+"""Imported if they are installed. Handlers that they gave the C library (`pthread_atfork`) are not
+called in our processes, see `fork_sibling`: with one thread, and Tango not initialised, they have
+nothing to put in order."""
 
 
 def serve(fd: int, host: int) -> tuple[int, int, int, Callable[[], None]]:
