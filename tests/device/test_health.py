@@ -31,10 +31,13 @@ def test_a_script_host_that_hangs_shows_in_the_health(fragile_stack: Stack):
     os.kill(pid, signal.SIGSTOP)
     try:
         status = status_once(executor, FAILED)
+        of_all = status_once(Client().device, FAILED)  # which has no other executor
     finally:
         os.kill(pid, signal.SIGCONT)
     after = status_once(executor, OK)
 
+    assert f"{SCRIPT_EXECUTION}: its healthState is FAILED: script host: " in of_all
+    assert status_once(Client().device, OK) == "The device is in ON state."
     # Which of the two depends on whether it had been attached to when it froze.
     assert "script host: it has not answered" in status or "it was not attached to yet" in status
     assert after == "The device is in ON state."

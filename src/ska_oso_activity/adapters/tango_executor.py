@@ -64,8 +64,11 @@ RECONNECT_PAUSE = 0.1
 COMMAND_TIMEOUT_MS = 3000
 
 _ENDS = frozenset(state.name for state in TERMINAL)
-_ASKED_FOR = ("freeSlots", "scriptProgress", "scriptMessage")
+_ASKED_FOR = ("freeSlots", "healthState", "scriptProgress", "scriptMessage")
 """What is read, besides the events that are kept, where there are no subscriptions."""
+
+_HEALTH = ("OK", "DEGRADED", "FAILED", "UNKNOWN")
+"""Labels of healthState, by value (ska-control-model)."""
 
 _REFUSALS: dict[Reason, type[ActivityError]] = {
     error.reason: error
@@ -294,6 +297,7 @@ class TangoExecutor:
             if self._pulse is None:
                 self._pulse = self._connect(int(SILENCE * 1000))
             (started,) = _read(self._pulse, "serverStartedAt")
+            self._heard.pop("healthState", None)  # to be told again after `on_executor_back`
             self._try_to_subscribe(self._pulse)
             self._server_started = started
             self._catch_up()
@@ -351,6 +355,7 @@ class TangoExecutor:
             "scriptMessage",
             "processCheck",
             "freeSlots",
+            "healthState",
         ):
             self._subscriptions.append(
                 proxy.subscribe_event(
@@ -395,6 +400,9 @@ class TangoExecutor:
         if name == "freeSlots":
             self._tell(partial(self._listener.on_executor_room, self.name, int(text)))
             return
+        if name == "healthState":
+            self._on_health(int(text))
+            return
         value: dict[str, Any] = json.loads(text)
         if name == "procedureEvent":
             self._on_procedure_event(value)
@@ -404,6 +412,15 @@ class TangoExecutor:
             self._tell(lambda: self._listener.on_script_message(self.name, value))
         elif value["check_id"] in self._checks:
             self._checks[value["check_id"]].put(value)
+
+    def _on_health(self, value: int) -> None:
+        health = _HEALTH[value] if value in range(len(_HEALTH)) else "UNKNOWN"
+        why = ""
+        if health != "OK" and self._pulse is not None:
+            with self._translated("Status"):
+                (status,) = _read(self._pulse, "Status")
+            why = "; ".join(status.splitlines()[1:])  # the first line gives its State
+        self._tell(partial(self._listener.on_executor_health, self.name, health, why))
 
     def _on_procedure_event(self, event: dict[str, Any]) -> None:
         if event["epoch"] != self._epoch or event["seq"] > self._seq + 1:

@@ -273,6 +273,15 @@ class ActivityFollower:
         """An executor would take so many more scripts."""
         self._executors.set_room(executor, free)
 
+    def on_executor_health(self, executor: str, health: str, why: str) -> None:
+        """An executor says how well it is: its trouble is ours."""
+        if executor in self._executors.away():
+            return  # that was before it fell silent, which weighs more
+        troubled = None if health == "OK" else f"its healthState is {health}: {why}"
+        failed = health == "FAILED"
+        self._on_contact(executor, troubled if failed else None)
+        self._on_contact(f"{executor} (usable)", None if failed else troubled)
+
     def on_executor_lost(self, executor: str) -> None:
         """An executor has not answered for a second: what it runs is UNKNOWN."""
         self._executors.set_away(executor, away=True)

@@ -228,6 +228,9 @@ class ExecutorListener(Protocol):
     def on_executor_room(self, executor: str, free: int) -> None:
         """It would take so many more scripts."""
 
+    def on_executor_health(self, executor: str, health: str, why: str) -> None:
+        """It says how well it is: `OK`, `DEGRADED`, `FAILED` or `UNKNOWN`, and what is wrong."""
+
     def on_executor_lost(self, executor: str) -> None:
         """It has not answered for a second."""
 

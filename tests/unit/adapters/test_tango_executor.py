@@ -30,6 +30,7 @@ class Executor:
         self.events: list[dict[str, Any]] = []
         self.values = {"serverStartedAt": "t1", "procedureEvent": "", "freeSlots": 5}
         self.values |= {"scriptProgress": "", "scriptMessage": "", "processCheck": ""}
+        self.values |= {"healthState": 0, "Status": "The device is in ON state."}
         self.tries = 0
         self.callbacks: dict[str, Any] = {}
 
@@ -76,7 +77,7 @@ class Listener:
         self.told: list[tuple[str, Any]] = []
 
     def __getattr__(self, name: str) -> Any:
-        return lambda _, *news: self.told.append((name.removeprefix("on_"), *news[:1]))
+        return lambda _, *news: self.told.append((name.removeprefix("on_"), *news))
 
     def states(self) -> list[str]:
         return [news[1]["state"] for news in self.told if news[0] == "procedure_event"]
@@ -117,7 +118,7 @@ def test_events_are_listened_to_as_soon_as_they_can_be(followed):
     executor, listener = followed
     eventually(lambda: ("executor_back",) in listener.told)
     executor.mute = False
-    eventually(lambda: len(executor.callbacks) == 5)
+    eventually(lambda: len(executor.callbacks) == 6)
     executor.happen("CREATING")
     value = SimpleNamespace(value=executor.values["procedureEvent"])
     executor.callbacks["procedureEvent"](SimpleNamespace(err=False, attr_value=value))
@@ -126,6 +127,24 @@ def test_events_are_listened_to_as_soon_as_they_can_be(followed):
 
     assert tries >= 2
     assert listener.told.count(("executor_back",)) == 1
+
+
+@pytest.mark.parametrize("mute", [True, False])
+def test_how_well_it_is_is_told_with_the_reason(followed, mute):
+    executor, listener = followed
+    eventually(lambda: ("executor_back",) in listener.told)
+    executor.mute = mute
+    if not mute:
+        eventually(lambda: len(executor.callbacks) == 6)
+    executor.values["Status"] = "The device is in ON state.\nscript host: gone\ndisk: full"
+    executor.values["healthState"] = 2
+    if not mute:
+        value = SimpleNamespace(value=2)
+        executor.callbacks["healthState"](SimpleNamespace(err=False, attr_value=value))
+
+    told = ("executor_health", "FAILED", "script host: gone; disk: full")
+    eventually(lambda: told in listener.told)
+    assert listener.told.count(told) == 1
 
 
 def test_one_that_is_gone_is_away_whether_or_not_it_took_subscriptions(followed):

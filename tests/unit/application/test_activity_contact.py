@@ -165,6 +165,23 @@ def test_lost_contact_makes_it_unknown_and_the_same_when_it_is_back(bench, state
     assert bench.executor.mains().count(1) == (state in ("RUNNING", "STOPPING"))
 
 
+def test_an_executors_trouble_is_ours_and_silence_weighs_more(bench):
+    name = bench.executor.name
+    bench.follower.on_executor_health(name, "FAILED", "script host: gone")
+    bench.follower.on_executor_health(name, "DEGRADED", "disk: nearly full")
+    bench.executor.go_away()
+    eventually(lambda: (name, "does not answer") in bench.health)
+    bench.follower.on_executor_health(name, "OK", "")
+
+    assert bench.health[-5:] == [
+        (name, "its healthState is FAILED: script host: gone"),
+        (f"{name} (usable)", None),
+        (name, None),
+        (f"{name} (usable)", "its healthState is DEGRADED: disk: nearly full"),
+        (name, "does not answer"),
+    ]
+
+
 def test_what_ended_meanwhile_has_ended_with_all_its_details(bench):
     activity_id = bench.running()
     bench.executor.go_away()

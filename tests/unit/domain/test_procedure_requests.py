@@ -89,7 +89,7 @@ def test_arguments_count_as_they_are_sent_on_however_they_came():
         {**GOOD, "init_args": {"args": ["\u03b1" * (2 * 1024 * 1024)]}}, ensure_ascii=False
     )
 
-    with pytest.raises(InvalidRequest, match="takes 12.* bytes, and 8.* is the most"):
+    with pytest.raises(InvalidRequest, match=r"takes 12.* bytes, and 8.* is the most"):
         read_prepare(text)
 
 
