@@ -270,13 +270,17 @@ class RecordingPublisher:
         self.pushes: list[tuple[str, Any]] = []
         self.values: dict[str, Any] = {}
         self.on_told: Callable[[int], None] = lambda _: None
+        self.handed_over = ("", 0)
         self._making = threading.local()
 
-    def publish(self, pushes: Iterable[tuple[str, Any]], *, seq: int | None = None) -> None:
+    def publish(
+        self, pushes: Iterable[tuple[str, Any]], *, event: tuple[str, int] | None = None
+    ) -> None:
         for name, value in pushes:
             self._push(name, value)
-        if seq is not None:
-            self.on_told(seq)
+        if event is not None:
+            self.handed_over = event
+            self.on_told(event[1])
         NEWS.tell()
 
     def refresh(self, view: str, make: Callable[[], Any], *, key: object = None) -> None:

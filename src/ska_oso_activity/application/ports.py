@@ -439,10 +439,22 @@ class ScriptHostListener(Protocol):
 
 
 class Publisher(Protocol):
-    """Hands what happened to the outside, in order; never blocks."""
+    """Hands what happened to the outside, in order; never blocks.
 
-    def publish(self, pushes: Iterable[tuple[str, Any]], *, seq: int | None = None) -> None:
-        """Push attribute values one after the other; `seq` is noted as told once they are."""
+    It outlives services that are built anew: what was handed over before is pushed all the same.
+    """
+
+    handed_over: tuple[str, int]
+    """Epoch and seq of the last event that was handed over; `("", 0)` for none."""
+
+    def publish(
+        self, pushes: Iterable[tuple[str, Any]], *, event: tuple[str, int] | None = None
+    ) -> None:
+        """Push attribute values one after the other.
+
+        Args:
+            event: epoch and seq of what they tell, which is noted as told once they are pushed.
+        """
 
     def refresh(self, view: str, make: Callable[[], Any], *, key: object = None) -> None:
         """Push a view soon: at most 10 a second, the last one always.

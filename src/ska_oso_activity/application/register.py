@@ -122,9 +122,11 @@ class Register(ABC, Generic[T]):
                 self._short[key] = self._shorten(record)
                 self._index(entity, record["state"])
             newest = self._history.last_seq()
+            epoch, handed_over = self._publisher.handed_over  # before Init, and still to be pushed
             for event in self._history.events_since(min(self._history.told, newest - 1)):
                 self._last_changed = self._key_of_event(event)
-                self._publisher.publish(self._event_pushes(event), seq=event["seq"])
+                if epoch != self._history.epoch or event["seq"] > handed_over:
+                    self._tell_event(event, self._event_pushes(event))
             self.publish_news()
             self.refresh_view()
             return list(self._live.values())
@@ -214,7 +216,7 @@ class Register(ABC, Generic[T]):
                 self._last_changed = key
                 pushes = self._event_pushes(event)
                 self._last_pushed.update(pushes)
-                self._publisher.publish([*pushes, *self._news()], seq=event["seq"])
+                self._tell_event(event, [*pushes, *self._news()])
             else:
                 self.publish_news()
             self.refresh_view()
@@ -230,6 +232,9 @@ class Register(ABC, Generic[T]):
             durable=durable,
             tell=tell,
         )
+
+    def _tell_event(self, event: Mapping[str, Any], pushes: list[tuple[str, Any]]) -> None:
+        self._publisher.publish(pushes, event=(self._history.epoch, event["seq"]))
 
     def show(self, entity: T) -> None:
         """Let clients see what has changed, without a record of its own: the next one has it."""

@@ -38,6 +38,7 @@ class TangoPublisher:
         self.values: dict[str, Any] = {}
         """What each attribute reads as: the value last pushed."""
         self.on_told = on_told
+        self.handed_over = ("", 0)
         self._device = device
         self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._views: dict[object, _View] = {}
@@ -59,9 +60,14 @@ class TangoPublisher:
         """The device is there (again)."""
         self._has_device.set()
 
-    def publish(self, pushes: Iterable[tuple[str, Any]], *, seq: int | None = None) -> None:
+    def publish(
+        self, pushes: Iterable[tuple[str, Any]], *, event: tuple[str, int] | None = None
+    ) -> None:
         """See `Publisher.publish`."""
         pushes = list(pushes)
+        if event is not None:
+            self.handed_over = event
+        seq = None if event is None else event[1]
         self._queue.put(lambda: self._push_all(pushes, seq))
 
     def refresh(self, view: str, make: Callable[[], Any], *, key: object = None) -> None:
@@ -83,12 +89,19 @@ class TangoPublisher:
                     task = self._queue.get(timeout=self._next_due())
                 except queue.Empty:
                     task = _nothing
-                self._has_device.wait()
-                try:
-                    task()
-                except Exception:
-                    _log.exception("a value could not be pushed")
+                self._do(task)
                 self._push_due_views()
+
+    def _do(self, task: Callable[[], None]) -> None:
+        while True:
+            self._has_device.wait()
+            try:
+                task()
+            except _DeviceGoneError:
+                continue
+            except Exception:
+                _log.exception("a value could not be pushed")
+            return
 
     def _push_all(self, pushes: list[tuple[str, Any]], seq: int | None) -> None:
         for name, value in pushes:
@@ -111,7 +124,7 @@ class TangoPublisher:
                 self._device.push_archive_event(name, value)
         except tango.DevFailed as error:
             if not self._has_device.is_set():
-                return  # it went while we pushed; who comes next pushes what is recorded
+                raise _DeviceGoneError from error  # while we pushed: once more when it is there
             _log.error("event of %s was not pushed: %s", name, error.args[0].desc)
 
     def _attribute(self, name: str) -> tango.Attribute:
@@ -135,6 +148,8 @@ class TangoPublisher:
                 value = make()
                 if value is not None:
                     self._push(name, value)
+            except _DeviceGoneError:
+                pass  # who takes up the device shows it anew
             except Exception:
                 _log.exception("the view %s could not be made", name)
 
@@ -150,6 +165,10 @@ class TangoPublisher:
                 elif not view.waiting and view.due < now - 60:
                     del self._views[key]
         return due
+
+
+class _DeviceGoneError(Exception):
+    """The device was let go."""
 
 
 def _nothing() -> None:

@@ -145,6 +145,24 @@ def test_a_crash_of_the_machine_cannot_forget_that_a_script_may_have_been_sent(b
     assert (activity_id, "PREPARING", None, True) in bench.history.appended
 
 
+@pytest.mark.parametrize("initialised", [True, False])
+def test_what_the_publisher_still_has_from_before_init_is_not_handed_to_it_again(
+    benches, initialised
+):
+    bench = benches().begin()
+    activity_id = bench.running()
+    bench.history._notes["told"] = "0"  # nothing was pushed yet
+    again = restarted(benches, bench)
+    if initialised:
+        again.publisher.handed_over = bench.publisher.handed_over
+    again.register.load()
+
+    pushed = again.publisher.json_of("activityEvent")
+    assert [each["state"] for each in pushed] == ([] if initialised else HAPPY[:-1])
+    assert again.publisher.values["activityProgress"] == 0.0
+    assert again.get(activity_id)["state"] == "RUNNING"
+
+
 def test_an_abort_command_ends_though_the_device_was_initialised_meanwhile(benches):
     bench = benches().begin()
     bench.executor.stops = False
