@@ -1,4 +1,4 @@
-"""Two stacks, each started once, by pytest's own process; tests are forked and only talk to them.
+"""Stacks, each started once, by pytest's own process; tests are forked and only talk to them.
 
 A fixture of a forked test is made in the child, so that a stack made by a fixture would be one for
 each test. This process starts them instead, when the first test asks, and never talks to Tango.
@@ -16,7 +16,12 @@ from tests.device.stack import Stack
 
 _stacks: dict[str, Stack] = {}
 _failures: dict[str, str] = {}
-STACKS = ("stack", "fragile_stack")
+STACKS: dict[str, tuple[str, ...]] = {
+    "stack": (),
+    "fragile_stack": (),
+    "telescope_stack": ("--simulate-tmc", "--tmc-delay", "0.05"),
+}
+"""With the options that each is started with."""
 FORKED = {*STACKS, "own_stack"}
 
 
@@ -30,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     for name in set(STACKS) & set(getattr(item, "fixturenames", [])):
         if name not in _stacks:
-            _stacks[name] = Stack()
+            _stacks[name] = Stack(*STACKS[name])
             try:
                 _stacks[name].start()
             except (OSError, RuntimeError, ValueError) as error:
@@ -72,6 +77,12 @@ def client(stack: Stack) -> Client:
 def fragile_stack() -> Stack:
     """The stack whose servers are killed, initialised and given other properties."""
     return _connect("fragile_stack")
+
+
+@pytest.fixture
+def telescope_stack() -> Stack:
+    """The stack with simulators of both telescopes' TMC."""
+    return _connect("telescope_stack")
 
 
 @pytest.fixture

@@ -34,7 +34,13 @@ def patience(seconds: float) -> float:
 class Stack:
     """A running stack, its archive and its folders of scripts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """Make its folders.
+
+        Args:
+            options: of `ska-oso-activity up`, beside those that every stack has.
+        """
+        self._options = options
         self.directory = Path(tempfile.mkdtemp(prefix="oso-acceptance-"))
         self.oda = self.directory / "oda"
         self.scripts = self.directory / "scripts"
@@ -55,7 +61,7 @@ class Stack:
         command = [Path(sys.executable).parent / "ska-oso-activity", "up", "--port", "0"]
         command += ["--state-dir", self.directory / "state", "--oda", self.oda]
         command += [word for root in roots for word in ("--scripts", root)]
-        command += ["--repository", f"file://{self.repositories}/"]
+        command += ["--repository", f"file://{self.repositories}/", *self._options]
         environment = {k: v for k, v in os.environ.items() if k != "TANGO_HOST"}
         with self.log.open("wb") as stderr:
             self._process = subprocess.Popen(

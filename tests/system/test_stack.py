@@ -178,14 +178,6 @@ def test_a_port_that_is_in_use_is_told(tmp_path):
     assert f"127.0.0.1:{port} (Address already in use)" in refused.stderr
 
 
-def test_simulators_are_refused_before_anything_starts(tmp_path):
-    refused = ours("up", "--simulate-tmc", cwd=tmp_path)
-
-    assert refused.returncode == 2
-    assert "not there yet" in refused.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_options_rule_over_what_an_earlier_start_left(up, site, tmp_path):
     up("--telescope", "mid", *options_of(site)).end()
 

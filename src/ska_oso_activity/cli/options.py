@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ska_oso_activity.cli.stack.description import Telescope
+from ska_oso_activity.cli.stack.tmc import TmcNames
 
 OdaOption = Annotated[
     Path | None,
@@ -41,6 +42,30 @@ RepositoryOption = Annotated[
 ]
 TelescopeOption = Annotated[
     Telescope, typer.Option("--telescope", help="What our devices are named for.")
+]
+SimulateTmcOption = Annotated[
+    bool,
+    typer.Option(
+        "--simulate-tmc", help="Start TMC simulators of both telescopes, for scripts to drive."
+    ),
+]
+SubarraysOption = Annotated[
+    int, typer.Option("--subarrays", min=1, max=16, help="Subarrays of each TMC simulator.")
+]
+TmcNamesOption = Annotated[
+    TmcNames,
+    typer.Option(
+        "--tmc-names", help="Names of the simulators: mid-tmc/... or the older ska_mid/..."
+    ),
+]
+TmcDelayOption = Annotated[
+    float | None,
+    typer.Option(
+        "--tmc-delay",
+        min=0.0,
+        metavar="SECONDS",
+        help="What a command of the simulators takes (default: 0.05)",
+    ),
 ]
 DeviceOption = Annotated[
     str | None,

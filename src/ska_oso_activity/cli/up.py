@@ -11,10 +11,20 @@ import typer
 
 from ska_oso_activity.cli.console import say
 from ska_oso_activity.cli.errors import UsageError
-from ska_oso_activity.cli.options import OdaOption, RepositoryOption, ScriptsOption, TelescopeOption
+from ska_oso_activity.cli.options import (
+    OdaOption,
+    RepositoryOption,
+    ScriptsOption,
+    SimulateTmcOption,
+    SubarraysOption,
+    TelescopeOption,
+    TmcDelayOption,
+    TmcNamesOption,
+)
 from ska_oso_activity.cli.stack.description import Places, Telescope
 from ska_oso_activity.cli.stack.launcher import Ready, Stack, run
 from ska_oso_activity.cli.stack.state_directory import state_directory
+from ska_oso_activity.cli.stack.tmc import Tmc, TmcNames
 
 
 def up(
@@ -28,13 +38,10 @@ def up(
     oda: OdaOption = None,
     scripts: ScriptsOption = None,
     repository: RepositoryOption = None,
-    simulate_tmc: Annotated[
-        bool,
-        typer.Option("--simulate-tmc", help="TMC simulators (not there yet)."),
-    ] = False,
-    subarrays: Annotated[
-        int, typer.Option(min=1, max=16, help="Subarrays of each TMC simulator.")
-    ] = 16,
+    simulate_tmc: SimulateTmcOption = False,
+    subarrays: SubarraysOption = 2,
+    tmc_names: TmcNamesOption = TmcNames.NEW,
+    tmc_delay: TmcDelayOption = None,
     telescope: TelescopeOption = Telescope.MID,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address that everything binds to.")
@@ -45,17 +52,13 @@ def up(
     When the devices answer, one line of JSON on stdout says where they are; everything else goes to
     stderr, and what the servers write to the `logs` in the state directory.
     """
-    if simulate_tmc:
-        raise UsageError(
-            f"--simulate-tmc (with {subarrays} subarrays): the TMC simulators are not there yet; "
-            "nothing was started. Leave the option out"
-        )
+    tmc = Tmc(subarrays, tmc_names, tmc_delay) if simulate_tmc else None
     state = state_directory(state_dir)
     places = Places(
         state.path, oda or state.default_oda, tuple(scripts or ()), tuple(repository or ())
     )
     say(f"starting; state directory: {state.path}")
-    stack = Stack(state, places, telescope, _address(host), port)
+    stack = Stack(state, places, telescope, _address(host), port, tmc)
     run(stack, say=say, ready=_print_ready)
 
 
@@ -73,7 +76,7 @@ def _print_ready(ready: Ready) -> None:
         "tango_host": ready.tango_host,
         "activity": [ready.activity],
         "script_execution": [ready.script_execution],
-        "tmc": [],
+        "tmc": list(ready.tmc),
     }
     print(json.dumps(line), flush=True)
     say(f"ready: export TANGO_HOST={ready.tango_host}; Ctrl-C stops everything")

@@ -29,15 +29,21 @@ class Samples:
     low_sbd_id: str
 
 
-def install(directory: Path) -> Samples:
+def install(directory: Path, *, with_telescope: bool = False) -> Samples:
     """Write a ready-to-use copy of the samples into `directory`, which is made if it is missing.
 
     Samples that are already there are written anew; whatever else the directory holds stays.
+
+    Args:
+        with_telescope: whether the scripts are to drive a telescope, real or simulated. If not,
+            `allocate`, `observe` and `abort` are copied as they are for a machine without any: they
+            go through the block and say what they would do.
     """
     directory = directory.resolve()
     samples = Samples(directory / "oda", directory / "scripts", MID_SBD_ID, LOW_SBD_ID)
-    for script in (_SHIPPED / "scripts").glob("*.py"):
-        _write(samples.scripts / script.name, script.read_text(encoding="utf-8"))
+    for folder in ("scripts",) if with_telescope else ("scripts", "without_telescope"):
+        for script in (_SHIPPED / folder).glob("*.py"):
+            _write(samples.scripts / script.name, script.read_text(encoding="utf-8"))
     real_prefix = json.dumps(f"file://{samples.scripts}/")[1:-1]  # escaped, without its quotes
     for block in (_SHIPPED / "oda").rglob("*.json"):
         text = block.read_text(encoding="utf-8").replace(_PLACEHOLDER, real_prefix)

@@ -64,7 +64,9 @@ def observe(reports: FakeScript) -> dict[str, Any]:
 
 
 def load(name: str) -> dict[str, Any]:
-    return runpy.run_path(str(SHIPPED / "scripts" / f"{name}.py"))
+    """A script as it is installed where there is no telescope."""
+    plain = SHIPPED / "without_telescope" / f"{name}.py"
+    return runpy.run_path(str(plain if plain.is_file() else SHIPPED / "scripts" / plain.name))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -243,8 +245,20 @@ def test_all_scripts_are_installed(tmp_path: Path) -> None:
     installed = samples.install(tmp_path)
 
     assert {path.name for path in installed.scripts.iterdir()} == {
-        "abort.py", "allocate.py", "hello.py", "observe.py",
+        "abort.py", "allocate.py", "allocate_and_observe.py", "hello.py", "observe.py",
+        "release.py",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("with_telescope", [True, False])
+def test_the_scripts_drive_a_telescope_only_if_there_is_one(
+    tmp_path: Path, with_telescope: bool
+) -> None:
+    installed = samples.install(tmp_path, with_telescope=with_telescope)
+
+    for name in ("abort", "allocate", "observe"):
+        text = (installed.scripts / f"{name}.py").read_text(encoding="utf-8")
+        assert ("ska_oso_activity.observing" in text) is with_telescope
 
 
 def test_installing_twice_is_installing_once(tmp_path: Path) -> None:

@@ -46,20 +46,27 @@ class Device:
     """A device as the Tango database knows it.
 
     Attributes:
-        device_class: class, and name of the server that has it.
+        device_class: class, and name of the server that has it unless `program` is.
         instance: instance of that server.
         properties: an empty list is a property that is not set.
+        program: name of a server that has devices of several classes.
     """
 
     name: str
     device_class: str
     instance: str
     properties: Mapping[str, list[str]]
+    program: str = ""
+
+    @property
+    def program_name(self) -> str:
+        """The name of the server's program, such as `ActivityDevice`."""
+        return self.program or self.device_class
 
     @property
     def server(self) -> str:
         """The server's full name, such as `ActivityDevice/01`."""
-        return f"{self.device_class}/{self.instance}"
+        return f"{self.program_name}/{self.instance}"
 
 
 def script_execution_device(telescope: Telescope, places: Places) -> Device:
@@ -112,7 +119,7 @@ def dsconfig(devices: Sequence[Device]) -> dict[str, Any]:
     servers: dict[str, Any] = {}
     for device in devices:
         set_properties = {name: values for name, values in device.properties.items() if values}
-        instances = servers.setdefault(device.device_class, {})
+        instances = servers.setdefault(device.program_name, {})
         classes = instances.setdefault(device.instance, {})
         of_class = classes.setdefault(device.device_class, {})
         of_class[device.name] = {"properties": set_properties}

@@ -19,12 +19,14 @@ from ska_oso_activity.cli.stack.lifeline import Lifeline
 from ska_oso_activity.cli.stack.program import Program
 from ska_oso_activity.cli.stack.state_directory import StateDirectory
 from ska_oso_activity.cli.stack.supervisor import StopRequested, Supervisor
+from ska_oso_activity.cli.stack.tmc import Tmc
 
 START_LIMIT = 60.0
 """Seconds until the devices answer, on a busy machine."""
 MODULES = {
     "ActivityDevice": "ska_oso_activity.devices.activity_device",
     "ScriptExecution": "ska_oso_activity.devices.script_execution",
+    "TmcSimulator": "ska_oso_activity.simulators.server",
 }
 """The program of each device server."""
 
@@ -36,6 +38,7 @@ class Stack:
     Attributes:
         host: address to bind to.
         port: of the Tango database; 0 picks a free one.
+        tmc: the simulators; None: there are none.
     """
 
     state: StateDirectory
@@ -43,6 +46,7 @@ class Stack:
     telescope: Telescope = Telescope.MID
     host: str = "127.0.0.1"
     port: int = 10000
+    tmc: Tmc | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Ready:
     tango_host: str
     activity: str
     script_execution: str
+    tmc: tuple[str, ...] = ()
 
 
 def run(stack: Stack, *, say: Callable[[str], None], ready: Callable[[Ready], None]) -> None:
@@ -65,17 +70,22 @@ def run(stack: Stack, *, say: Callable[[str], None], ready: Callable[[Ready], No
         LaunchError: it did not start.
     """
     devices = our_devices(stack.telescope, stack.places)
+    executor, activity = (device.name for device in devices)
+    simulators = stack.tmc.devices() if stack.tmc else []
+    if stack.tmc:
+        devices[0] = stack.tmc.known_to(devices[0])
+    devices = [*simulators, *devices]
     with stack.state.occupied(), Supervisor(say) as supervisor, ExitStack() as running:
         if stack.places.oda == stack.state.default_oda:
             stack.places.oda.mkdir(exist_ok=True)
         try:
             host, port = _start_database(stack, supervisor, running)
-            _register(f"{host}:{port}", devices, stack.places)
+            _register(f"{host}:{port}", devices, executor, stack.places)
             _start_servers(stack, supervisor, running, devices, f"{host}:{port}")
         except StopRequested:
             return
-        executor, activity = (device.name for device in devices)
-        ready(Ready(f"{host}:{port}", activity, executor))
+        names = tuple(device.name for device in simulators)
+        ready(Ready(f"{host}:{port}", activity, executor, names))
         supervisor.supervise()
         say("stopping")
         stop_scripts(
@@ -96,7 +106,7 @@ def _start_database(stack: Stack, supervisor: Supervisor, running: ExitStack) ->
         )
 
 
-def _register(tango_host: str, devices: list[Device], places: Places) -> None:
+def _register(tango_host: str, devices: list[Device], executor: str, places: Places) -> None:
     """Enter the devices into the database, so that the options of this start rule."""
     import tango
 
@@ -105,7 +115,7 @@ def _register(tango_host: str, devices: list[Device], places: Places) -> None:
     host, port = tango_host.rsplit(":", 1)
     database = tango.Database(host, int(port))
     register(database, devices)
-    suggest_abort_script(database, devices[0].name, places.abort_script)
+    suggest_abort_script(database, executor, places.abort_script)
 
 
 def _start_servers(
@@ -119,7 +129,7 @@ def _start_servers(
     # Stopped in reverse: the servers; the script host, whose lifeline is cut; what is left of it.
     running.callback(supervisor.end_orphans)
     lifeline = running.enter_context(Lifeline())
-    for device in devices:
+    for device in {each.server: each for each in devices}.values():
         program = _server_program(stack, device, tango_host)
         if device.device_class == "ScriptExecution":
             environment = {**program.environment, **lifeline.environment()}
@@ -139,10 +149,10 @@ def _server_program(stack: Stack, device: Device, tango_host: str) -> Program:
     return Program(
         device.server,
         (
-            *(sys.executable, "-m", MODULES[device.device_class], device.instance),
+            *(sys.executable, "-m", MODULES[device.program_name], device.instance),
             *("-ORBendPoint", f"giop:tcp:{host}:0"),
         ),
-        log=stack.state.log(device.device_class),
+        log=stack.state.log(device.program_name),
         directory=stack.state.path,
         environment={"TANGO_HOST": tango_host},
     )
@@ -152,6 +162,8 @@ def _is_on(device: str) -> bool:
     import tango
 
     try:
-        return bool(tango.DeviceProxy(device).state() == tango.DevState.ON)
+        # DISABLE: it is there, and its memorised adminMode takes no work.
+        up = (tango.DevState.ON, tango.DevState.DISABLE)
+        return tango.DeviceProxy(device).state() in up
     except tango.DevFailed:
         return False

@@ -20,11 +20,17 @@ def register(database: tango.Database, devices: Sequence[Device]) -> None:
 
     Properties that the description does not name are left as they are.
     """
+    names = {device.name.lower() for device in devices}
+    for server in dict.fromkeys(device.server for device in devices):
+        _park_others(database, server, names)
+        infos = []
+        for device in devices:
+            if device.server == server:
+                info = tango.DbDevInfo()
+                info.name, info._class, info.server = device.name, device.device_class, server
+                infos.append(info)
+        database.add_server(server, infos, with_dserver=True)
     for device in devices:
-        _park_others(database, device.server, {device.name for device in devices})
-        info = tango.DbDevInfo()
-        info.name, info._class, info.server = device.name, device.device_class, device.server
-        database.add_server(device.server, [info], with_dserver=True)
         _put_properties(database, device)
 
 

@@ -1,0 +1,1 @@
+"""Pretended telescopes: TMC's CentralNode and SubarrayNodes, for demonstrations and tests."""
