@@ -13,7 +13,12 @@ from typing import Any
 
 from ska_oso_activity.application.activity_register import MAX_COMMANDS, ActivityRegister
 from ska_oso_activity.application.activity_run import ActivityRun
-from ska_oso_activity.application.command_tracker import CommandTracker, ResultCode, TaskStatus
+from ska_oso_activity.application.command_tracker import (
+    CommandTracker,
+    ResultCode,
+    TaskStatus,
+    submitted_at,
+)
 from ska_oso_activity.application.executor_pool import ExecutorPool
 from ska_oso_activity.domain.activity import Activity, ActivityState
 from ska_oso_activity.domain.arguments import combine, on_subarray, subarray_in
@@ -196,7 +201,7 @@ class ActivityService:
                 vars(activity).update(before)
                 self._tracker.withdraw(command_id)
                 raise
-            self._tracker.start(command_id)
+            self._tracker.start(command_id, at=submitted_at(command_id))
         self._run.start(activity.activity_id)
         return command_id
 
@@ -228,7 +233,7 @@ class ActivityService:
                     f"{activity.state.name}: it is being stopped, and its end will be told"
                 )
             command_id = self._tracker.submit("StopActivity")
-            self._tracker.start(command_id)
+            self._tracker.start(command_id, at=submitted_at(command_id))
             if activity is None:
                 self._register.add_command(activity_id, command_id)
                 self._tracker.finish(
@@ -236,6 +241,7 @@ class ActivityService:
                     TaskStatus.COMPLETED,
                     ResultCode.OK,
                     f"Activity {activity_id} was {self._state_of(activity_id)}",
+                    at=submitted_at(command_id),
                 )
                 return command_id
             activity.command_ids.append(command_id)
@@ -261,17 +267,25 @@ class ActivityService:
             holder = prepared[-1]
         return holder.activity_id
 
-    def abort(self) -> tuple[str, list[int]]:
+    def abort(self, *, tracked: bool = True) -> tuple[str, list[int]]:
         """Stop every activity that is not finished; no abort scripts are run.
 
+        Questions about blocks that wait are not answered any more.
+
+        Args:
+            tracked: whether a command Abort follows it to its end.
+
         Returns:
-            The id of the Abort command and the activities that it stops.
+            The id of the Abort command, if there is one, and the activities that it stops.
         """
+        command_id = ""
         with self._register.lock:
-            command_id = self._tracker.submit("Abort")
-            self._tracker.start(command_id)
             targets = [each for each in self._register.live() if not each.finished]
-            self._run.await_end_of(command_id, [each.activity_id for each in targets])
+            if tracked:
+                command_id = self._tracker.submit("Abort", queued=False)
+            self._tracker.abort_queued("ValidateActivity", "DescribeSchedulingBlock")
+            if tracked:
+                self._run.await_end_of(command_id, [each.activity_id for each in targets])
             for activity in targets:
                 self._run.stop(activity, run_abort=False)
         return command_id, [each.activity_id for each in targets]

@@ -7,11 +7,12 @@ pushes in the order they are handed over. The rules are those of SKABaseDevice a
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import IntEnum
@@ -62,6 +63,9 @@ MAX_QUEUE_ATTRIBUTE = max(2 * MAX_QUEUED + MAX_EXECUTING, 32)
 MAX_FINISHED = 100
 LINGER = 10.0
 """Seconds for which a finished command stays in the v1 attributes."""
+ABORT_PATIENCE = 30.0
+"""Seconds for which an Abort in progress keeps new commands out: an executor that is away must not
+close the device until it is back."""
 
 
 @dataclass
@@ -112,36 +116,85 @@ class CommandTracker:
         self._told: dict[str, list[str]] = {}
         self.awaiting: dict[str, set[int]] = {}
         """Activities whose end a command waits for. Kept here, as commands outlive an Init."""
+        self.keep: Callable[[LongRunningCommand], None] | None = None
+        """Called with each command that has finished, without any lock of ours held."""
 
-    def submit(self, name: str) -> str:
-        """Take a command in: STAGING, then QUEUED. Returns its id."""
+    def submit(self, name: str, *, queued: bool = True) -> str:
+        """Take a command in: STAGING, then QUEUED. Returns its id.
+
+        Args:
+            queued: False for one that never queues (Abort): STAGING, then IN_PROGRESS.
+        """
         with self._lock:
             now = self._clock()
             command = LongRunningCommand(f"{now}_{uuid.uuid4().node}_{name}", name, now)
             self._live[command.uid] = command
-            self._tell(command, "queue", status=TaskStatus.STAGING)
-            self._move(command, TaskStatus.QUEUED)
-            self._tell(command, "queue", status=TaskStatus.QUEUED)
+            if queued:
+                self._tell(command, "queue", status=TaskStatus.STAGING)
+                self._move(command, TaskStatus.QUEUED)
+                self._tell(command, "queue", status=TaskStatus.QUEUED)
+            else:
+                self._tell(command, status=TaskStatus.STAGING)
+                self._move(command, TaskStatus.IN_PROGRESS)
+                command.started = now
+                self._tell(command, "executing", status=TaskStatus.IN_PROGRESS)
             return command.uid
 
-    def resume(self, uid: str, name: str) -> None:
-        """Take up a command that was in progress before a restart."""
+    def resume(
+        self, uid: str, name: str, *, begun: bool = True, started: float | None = None
+    ) -> None:
+        """Take up a command that a restart came upon.
+
+        Args:
+            begun: whether it is in progress; else it is queued.
+            started: when it began, in seconds since 1970; None: now.
+        """
         with self._lock:
             if uid in self._live or uid in self._done:
                 return
-            now = self._clock()
-            command = LongRunningCommand(uid, name, now, TaskStatus.IN_PROGRESS, started=now)
+            command = LongRunningCommand(uid, name, submitted_at(uid), TaskStatus.QUEUED)
+            if begun:
+                command.status = TaskStatus.IN_PROGRESS
+                command.started = self._clock() if started is None else started
             self._live[uid] = command
-            self._tell(command, "executing", status=TaskStatus.IN_PROGRESS)
+            self._tell(command, "executing" if begun else "queue", status=command.status)
 
-    def start(self, uid: str) -> None:
-        """The work of a command has begun: IN_PROGRESS."""
+    def recover(self, commands: Iterable[LongRunningCommand]) -> None:
+        """Show again what had finished before a restart.
+
+        Args:
+            commands: finished ones, in any order; those that are known are passed over.
+        """
+        with self._lock:
+            new = [c for c in commands if c.uid not in self._live and c.uid not in self._done]
+            if not new:
+                return
+            every = sorted([*new, *self._done.values()], key=lambda each: each.finished or 0.0)
+            newest = every[-MAX_FINISHED:]
+            self._done = OrderedDict((each.uid, each) for each in newest)
+            self._done_entries = OrderedDict(
+                (each.uid, each.describe(with_status=True)) for each in newest
+            )
+            last = newest[-1]
+            pushes: list[tuple[str, Any]] = [
+                ("longRunningCommandResult", (last.uid, _result_text(last)))
+            ]
+            self._list_v1(pushes)
+            self._list(pushes, "lrcFinished", list(self._done_entries.values()))
+            self._publisher.publish(pushes)
+
+    def start(self, uid: str, *, at: float | None = None) -> None:
+        """The work of a command has begun: IN_PROGRESS.
+
+        Args:
+            at: when, in seconds since 1970; None: now.
+        """
         with self._lock:
             command = self._live.get(uid)
             if command is None or command.status is TaskStatus.IN_PROGRESS:
                 return
             self._move(command, TaskStatus.IN_PROGRESS)
-            command.started = self._clock()
+            command.started = self._clock() if at is None else at
             self._tell(command, "queue", "executing", status=TaskStatus.IN_PROGRESS)
 
     def progress(self, uid: str, percent: int) -> None:
@@ -153,18 +206,27 @@ class CommandTracker:
             command.progress = percent
             self._tell(command, "executing", progress=percent)
 
-    def finish(self, uid: str, status: TaskStatus, code: ResultCode, text: str) -> bool:
-        """End a command with its result; False if it had ended before."""
+    def finish(
+        self, uid: str, status: TaskStatus, code: ResultCode, text: str, *, at: float | None = None
+    ) -> bool:
+        """End a command with its result; False if it had ended before.
+
+        Args:
+            at: when, in seconds since 1970; None: now.
+        """
         with self._lock:
             command = self._live.get(uid)
             if command is None:
                 return False
-            if command.status is TaskStatus.QUEUED and status is not TaskStatus.ABORTED:
+            now = self._clock() if at is None else at
+            begun = status not in {TaskStatus.ABORTED, TaskStatus.REJECTED}
+            if command.status is TaskStatus.QUEUED and begun:
                 self._move(command, TaskStatus.IN_PROGRESS)
-                command.started = self._clock()
+                command.started = now
                 self._tell(command, "queue", "executing", status=TaskStatus.IN_PROGRESS)
+            was_queued = command.status is TaskStatus.QUEUED
             self._move(command, status)
-            command.finished = self._clock()
+            command.finished = now
             command.result = (int(code), text)
             del self._live[uid]
             self._done[uid] = command
@@ -172,10 +234,42 @@ class CommandTracker:
             while len(self._done) > MAX_FINISHED:
                 self._done.popitem(last=False)
                 self._done_entries.popitem(last=False)
-            result = strict_json.dumps(list(command.result))
-            self._publisher.publish([("longRunningCommandResult", (uid, result))])
-            self._tell(command, "executing", "finished", status=status, result=command.result)
-            return True
+            self._publisher.publish([("longRunningCommandResult", (uid, _result_text(command)))])
+            lists = ("queue", "finished") if was_queued else ("executing", "finished")
+            self._tell(command, *lists, status=status, result=command.result)
+        if self.keep is not None:
+            self.keep(command)
+        return True
+
+    def abort_queued(self, *names: str) -> None:
+        """End the commands of these names that have not begun: ABORTED."""
+        with self._lock:
+            queued = [
+                each.uid
+                for each in self._live.values()
+                if each.status is TaskStatus.QUEUED and each.name in names
+            ]
+        for uid in queued:
+            self.finish(uid, TaskStatus.ABORTED, ResultCode.ABORTED, "Command has been aborted")
+
+    @property
+    def aborting(self) -> str | None:
+        """The id of an Abort that is in progress, and is not waiting for something for long."""
+        with self._lock:
+            since = self._clock() - ABORT_PATIENCE
+            for command in self._live.values():
+                if command.name == "Abort" and command.submitted > since:
+                    return command.uid
+        return None
+
+    def expire(self) -> None:
+        """Take from the v1 attributes what has finished longer ago than `LINGER`."""
+        with self._lock:
+            ids = [each.uid for each in self._listed()]
+            if ids != self._told.get("longRunningCommandIDsInQueue", []):
+                pushes: list[tuple[str, Any]] = []
+                self._list_v1(pushes)
+                self._publisher.publish(pushes)
 
     def withdraw(self, uid: str) -> None:
         """End a command that could not be accepted after all: REJECTED."""
@@ -200,30 +294,22 @@ class CommandTracker:
 
     def _tell(self, command: LongRunningCommand, *lists: str, **news: Any) -> None:
         """Push what changed: the v1 attributes, the v2 event, then the lists of v2."""
-        listed = self._listed()
         pushes: list[tuple[str, Any]] = []
         if "status" in news:
-            self._list(pushes, "longRunningCommandsInQueue", [each.name for each in listed])
-            self._list(pushes, "longRunningCommandIDsInQueue", [each.uid for each in listed])
-            statuses = [text for each in listed for text in (each.uid, each.status.name)]
-            pushes.append(("longRunningCommandStatus", statuses))
+            self._list_v1(pushes)
         running = [each for each in self._live.values() if each.status is TaskStatus.IN_PROGRESS]
         running = running[-MAX_EXECUTING:]
         if "executing" in lists and "status" in news:
             names = [each.name for each in running]
             self._list(pushes, "longRunningCommandInProgress", names)
-        if "progress" in news:
-            pushes.append(
-                (
-                    "longRunningCommandProgress",
-                    [
-                        text
-                        for each in running
-                        if each.progress is not None
-                        for text in (each.uid, str(each.progress))
-                    ],
-                )
-            )
+        if "progress" in news or "result" in news:
+            percents = [
+                text
+                for each in running
+                if each.progress is not None
+                for text in (each.uid, str(each.progress))
+            ]
+            self._list(pushes, "longRunningCommandProgress", percents)
         pushes.append(("_lrcEvent", (command.uid, strict_json.dumps(news))))
         if "queue" in lists:
             waiting = (TaskStatus.STAGING, TaskStatus.QUEUED)
@@ -234,6 +320,14 @@ class CommandTracker:
         if "finished" in lists:
             self._list(pushes, "lrcFinished", list(self._done_entries.values()))
         self._publisher.publish(pushes)
+
+    def _list_v1(self, pushes: list[tuple[str, Any]]) -> None:
+        """Push what protocol v1 lists: names, ids and statuses of the same commands."""
+        listed = self._listed()
+        self._list(pushes, "longRunningCommandsInQueue", [each.name for each in listed])
+        self._list(pushes, "longRunningCommandIDsInQueue", [each.uid for each in listed])
+        statuses = [text for each in listed for text in (each.uid, each.status.name)]
+        pushes.append(("longRunningCommandStatus", statuses))
 
     def _list(self, pushes: list[tuple[str, Any]], name: str, value: list[str]) -> None:
         """Push a list, unless it is what was pushed last."""
@@ -250,5 +344,18 @@ class CommandTracker:
         return [*(late[-room:] if room else []), *self._live.values()][-MAX_QUEUE_ATTRIBUTE:]
 
 
+def submitted_at(uid: str) -> float:
+    """When a command was submitted, in seconds since 1970: its id begins with that."""
+    try:
+        return float(uid.partition("_")[0])
+    except ValueError:
+        return 0.0
+
+
+def _result_text(command: LongRunningCommand) -> str:
+    """A result as longRunningCommandResult has it: with a blank, since clients compare the text."""
+    return json.dumps(list(command.result or ()))
+
+
 def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="microseconds")

@@ -5,17 +5,32 @@ Application layer.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable
 
 from ska_oso_activity.application.activity_register import ActivityRegister
-from ska_oso_activity.application.command_tracker import CommandTracker, ResultCode, TaskStatus
+from ska_oso_activity.application.command_tracker import (
+    CommandTracker,
+    LongRunningCommand,
+    ResultCode,
+    TaskStatus,
+    submitted_at,
+)
 from ska_oso_activity.application.ports import Archive
 from ska_oso_activity.application.workers import Workers
+from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.activity import Activity, ActivityState
 from ska_oso_activity.domain.errors import ActivityError, Reason
+from ska_oso_activity.domain.times import seconds_of, utc_now
 
 _log = logging.getLogger(__name__)
+
+_ABORTS = "aborts"
+"""Note of the history: the Abort commands in progress, and the activities that each waits for."""
+
+Result = tuple[TaskStatus, ResultCode, str]
+"""How a command ended: its status, and its result's code and text."""
 
 _SBI_STATUS = {
     ActivityState.RUNNING: "Executing",
@@ -58,10 +73,14 @@ class Outcomes:
         self._register.change(
             activity, state, reason=reason, message=message, then=lambda: self.settle(activity)
         )
+        if state is ActivityState.PREPARING:
+            self._tracker.start(activity.command_id, at=_latest(activity))
         self.write_sbi_status(activity)
 
     def save(self, activity: Activity, *, durable: bool = False) -> None:
         """Record a change that is not a transition; results of commands follow the record."""
+        if activity.abort is not None and not activity.abort_pending and not activity.over_time:
+            activity.over_time = utc_now()
         self._register.save(activity, durable=durable, then=lambda: self.settle(activity))
 
     def fail(self, activity: Activity, reason: Reason, error: str) -> None:
@@ -89,14 +108,26 @@ class Outcomes:
 
     def resume(self, activity: Activity) -> None:
         """Take up the commands of an activity that a restart came upon."""
+        ended = {each.uid for each in commands_of(activity)}
+        begun = time_of(activity, ActivityState.PREPARING)
         for command_id in activity.command_ids:
-            prepared = activity.prepare_only and activity.was_ready
-            if command_id != activity.command_id or not prepared:
-                self._tracker.resume(command_id, command_id.rsplit("_", 1)[-1])
+            name = command_id.rsplit("_", 1)[-1]
+            if command_id in ended:
+                continue
+            if command_id == activity.command_id:
+                self._tracker.resume(command_id, name, begun=begun is not None, started=begun)
+            else:
+                self._tracker.resume(command_id, name, started=submitted_at(command_id))
 
     def resume_aborts(self, unfinished: Iterable[int]) -> None:
-        """Take up the Abort commands that an Init came upon."""
+        """Take up the Abort commands that a restart came upon."""
         left = set(unfinished)
+        noted = json.loads(self._register.note(_ABORTS) or "{}")
+        for command_id, waiting in noted.items():
+            if self._tracker.status(command_id) == TaskStatus.NOT_FOUND.name:
+                name = command_id.rsplit("_", 1)[-1]
+                self._tracker.resume(command_id, name, started=submitted_at(command_id))
+                self._tracker.awaiting[command_id] = set(waiting)
         for command_id, waiting in list(self._tracker.awaiting.items()):
             self.await_end_of(command_id, waiting & left)
 
@@ -105,28 +136,40 @@ class Outcomes:
     def await_end_of(self, command_id: str, activity_ids: Iterable[int]) -> None:
         """Finish an Abort command once all these activities have ended."""
         waiting = set(activity_ids)
+        known = self._tracker.awaiting.pop(command_id, None)
         if waiting:
             self._tracker.awaiting[command_id] = waiting
+            self._note_aborts()
         else:
-            self._tracker.awaiting.pop(command_id, None)
             self._finish_abort(command_id)
+            if known is not None:
+                self._note_aborts()
+
+    def _note_aborts(self) -> None:
+        """Keep which Abort waits for what, for the case that the server is restarted meanwhile."""
+        awaiting = {each: sorted(ids) for each, ids in self._tracker.awaiting.items()}
+        try:
+            self._register.set_note(_ABORTS, strict_json.dumps(awaiting))
+        except OSError as error:  # everything is stopped all the same
+            _log.warning("an Abort in progress would not outlive the server: %s", error)
 
     def settle(self, activity: Activity) -> None:
         """Give the commands of an activity their results, as far as these are known."""
         if activity.state is ActivityState.READY and activity.prepare_only:
-            self._finish(
-                [activity.command_id], TaskStatus.COMPLETED, ResultCode.OK, _says(activity, "READY")
-            )
+            self._finish([activity.command_id], ready_result(activity), _latest(activity))
         if not activity.finished:
             return
-        self._finish(_ids(activity, "RunActivity", "StartActivity"), *run_result(activity))
+        commands = _ids(activity, "RunActivity", "StartActivity")
+        self._finish(commands, run_result(activity), _latest(activity))
         if not activity.abort_pending:
-            self._finish(_ids(activity, "StopActivity"), *stop_result(activity))
+            commands = _ids(activity, "StopActivity")
+            self._finish(commands, stop_result(activity), _over(activity))
         for command_id, waiting in list(self._tracker.awaiting.items()):
             waiting.discard(activity.activity_id)
             if not waiting:
                 del self._tracker.awaiting[command_id]
                 self._finish_abort(command_id)
+                self._note_aborts()
 
     def progress(self, activity: Activity) -> None:
         """The progress of the commands that run an activity is its script's."""
@@ -134,16 +177,19 @@ class Outcomes:
             self._tracker.progress(command_id, int(activity.progress))
 
     def _finish_abort(self, command_id: str) -> None:
-        self._finish([command_id], TaskStatus.COMPLETED, ResultCode.OK, "Abort completed OK")
+        self._finish([command_id], (TaskStatus.COMPLETED, ResultCode.OK, "Abort completed OK"))
 
-    def _finish(
-        self, command_ids: list[str], status: TaskStatus, code: ResultCode, text: str
-    ) -> None:
+    def _finish(self, command_ids: list[str], result: Result, at: float | None = None) -> None:
         for command_id in command_ids:
-            self._tracker.finish(command_id, status, code, text)
+            self._tracker.finish(command_id, *result, at=at)
 
 
-def run_result(activity: Activity) -> tuple[TaskStatus, ResultCode, str]:
+def ready_result(activity: Activity) -> Result:
+    """The result of RunActivity for an activity that was only to be prepared."""
+    return TaskStatus.COMPLETED, ResultCode.OK, _says(activity, "READY")
+
+
+def run_result(activity: Activity) -> Result:
     """The result of RunActivity and StartActivity for an activity that has ended."""
     if activity.state is ActivityState.SUCCEEDED:
         return TaskStatus.COMPLETED, ResultCode.OK, _says(activity, "SUCCEEDED")
@@ -152,7 +198,7 @@ def run_result(activity: Activity) -> tuple[TaskStatus, ResultCode, str]:
     return TaskStatus.FAILED, ResultCode.FAILED, _says(activity, f"FAILED: {why(activity)}")
 
 
-def stop_result(activity: Activity) -> tuple[TaskStatus, ResultCode, str]:
+def stop_result(activity: Activity) -> Result:
     """The result of StopActivity once the activity, and its abort script, have ended."""
     if activity.state is not ActivityState.STOPPED:
         return TaskStatus.COMPLETED, ResultCode.OK, _says(activity, f"was {activity.state.name}")
@@ -176,3 +222,63 @@ def _says(activity: Activity, what: str) -> str:
 def _ids(activity: Activity, *names: str) -> list[str]:
     """The activity's commands of these names; an id ends with its command's name."""
     return [each for each in activity.command_ids if each.rsplit("_", 1)[-1] in names]
+
+
+# --- Commands that have ended, from what an activity's record says ----------------------------
+
+
+def commands_of(activity: Activity) -> list[LongRunningCommand]:
+    """The commands of an activity that have ended, as they were shown when they did.
+
+    So that they need no record of their own: results and times follow from the activity's.
+    """
+    commands = []
+    for command_id in activity.command_ids:
+        name = command_id.rsplit("_", 1)[-1]
+        command = LongRunningCommand(command_id, name, submitted_at(command_id))
+        result, command.started, command.finished = _end_of(activity, command)
+        if result is not None:
+            command.status, code, text = result
+            command.result = (int(code), text)
+            commands.append(command)
+    return commands
+
+
+def _end_of(
+    activity: Activity, command: LongRunningCommand
+) -> tuple[Result | None, float | None, float | None]:
+    """How a command on an activity ended, if it did, when it began, and when it ended."""
+    started: float | None = command.submitted
+    if command.uid == activity.command_id:
+        started = time_of(activity, ActivityState.PREPARING)
+        ready = time_of(activity, ActivityState.READY)
+        if activity.prepare_only and ready is not None:
+            return ready_result(activity), started, ready
+    if not activity.finished:
+        return None, None, None
+    if command.name != "StopActivity":
+        result, ended = run_result(activity), _latest(activity)
+        if started is None and result[0] is not TaskStatus.ABORTED:
+            started = ended
+        return result, started, ended
+    if activity.abort_pending:
+        return None, None, None
+    if command.submitted > _over(activity):
+        text = _says(activity, f"was {activity.state.name}")
+        return (TaskStatus.COMPLETED, ResultCode.OK, text), started, command.submitted
+    return stop_result(activity), started, _over(activity)
+
+
+def time_of(activity: Activity, state: ActivityState) -> float | None:
+    """When an activity first reached a state, in seconds since 1970."""
+    return next((seconds_of(t) for name, t in activity.activity_states if name == state.name), None)
+
+
+def _latest(activity: Activity) -> float:
+    """When its state last changed."""
+    return seconds_of(activity.activity_states[-1][1])
+
+
+def _over(activity: Activity) -> float:
+    """When it had ended, and its abort script, if there was one."""
+    return seconds_of(activity.over_time) if activity.over_time else _latest(activity)

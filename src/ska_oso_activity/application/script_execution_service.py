@@ -57,7 +57,7 @@ class ScriptExecutionService:
         self._blocks = blocks
         self._settings = settings
         self._run = ProcedureRun(register, door, blocks, settings, self._ended)
-        self._output = ScriptOutput(publisher, lambda: self.host)
+        self._output = ScriptOutput(publisher, lambda: self.host, self._labels_of)
         self._abort_scripts = AbortScripts(register, self._run, settings)
         self._checks = ScriptChecks(publisher, door, inspect, settings)
         self._follower = ProcedureFollower(register, self._run, self._output)
@@ -90,6 +90,10 @@ class ScriptExecutionService:
     def host(self) -> ScriptHost:
         """The script host."""
         return self._run.host
+
+    def _labels_of(self, procedure_id: int) -> dict[str, Any]:
+        short = self._register.short(procedure_id)
+        return {} if short is None else short.get("labels") or {}
 
     # --- PrepareProcess ----------------------------------------------------------------------
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ska_oso_activity.application.ports import Publisher, ScriptHost
 from ska_oso_activity.domain import strict_json
@@ -11,6 +13,10 @@ OUTPUT_LINES = 200
 """Lines of output in one event of scriptOutput at most."""
 OUTPUT_BEHIND = 2000
 """How many lines scriptOutput may be behind; about a second's worth of events."""
+LOGGED_LINES = 20
+"""Lines of one event of scriptOutput that go on into the device's own log."""
+
+_log = logging.getLogger("ska_oso_activity.scripts")
 
 
 class ScriptOutput:
@@ -18,10 +24,17 @@ class ScriptOutput:
 
     Args:
         host: gives the script host, which keeps the output.
+        labels: gives those of a procedure, which say what activity it is for.
     """
 
-    def __init__(self, publisher: Publisher, host: Callable[[], ScriptHost]) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        host: Callable[[], ScriptHost],
+        labels: Callable[[int], Mapping[str, Any]] = lambda _: {},
+    ) -> None:
         self._publisher = publisher
+        self._labels = labels
         self._host = host
         self._told: dict[int, int] = {}
         self._known: dict[int, int] = {}
@@ -50,8 +63,31 @@ class ScriptOutput:
         if not lines:
             return None
         self._told[procedure_id] = next_offset
+        self._log_lines(procedure_id, lines)
         if next_offset < newest:
             self.on_output(procedure_id, newest)
         return strict_json.dumps(
             {"procedure_id": procedure_id, "offset": lines[0]["n"], "lines": lines}
         )
+
+    def _log_lines(self, procedure_id: int, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Put what a script logs into the device's log, tagged with its activity."""
+        logged = [line["text"] for line in lines if line["stream"] == "log"]
+        if not logged or not _log.isEnabledFor(logging.CRITICAL):
+            return
+        activity_id = self._labels(procedure_id).get("activity_id")
+        tags = f"procedure:{procedure_id}"
+        if activity_id is not None:
+            tags = f"activity:{activity_id},{tags}"
+        for text in logged[:LOGGED_LINES]:
+            _log.log(_level_of(text), "%s", text, extra={"tags": tags})
+        if len(logged) > LOGGED_LINES:
+            more = len(logged) - LOGGED_LINES
+            _log.warning("%d more lines: see GetOutput", more, extra={"tags": tags})
+
+
+def _level_of(text: str) -> int:
+    """The level of a line as scripts' logging writes it: `WARNING name: message`."""
+    word = text.partition(" ")[0]
+    level = logging.getLevelName(word) if word.isupper() else None
+    return level if isinstance(level, int) else logging.INFO

@@ -11,7 +11,6 @@ from typing import Any
 
 from tango.server import command, device_property
 
-from ska_oso_activity.application.command_tracker import ResultCode
 from ska_oso_activity.devices.base import (
     IN_USE,
     AdminMode,
@@ -236,14 +235,10 @@ class ActivityDevice(OsoDevice):
             lambda: self.parts.enquiries.describe(parse_block_argument(block)),
         )
 
-    @command(
-        dtype_out="DevVarLongStringArray",
-        doc_out="[[1], [command id]]: every unfinished activity is being stopped.",
-    )
-    def Abort(self) -> LongRunning:
-        with as_dev_failed(self, "Abort"):
-            command_id, _ = self.parts.service.abort()
-            return [int(ResultCode.STARTED)], [command_id]
+    def stop_everything(self, *, tracked: bool) -> str:
+        """See `LrcDevice.stop_everything`."""
+        command_id, _ = self.parts.service.abort(tracked=tracked)
+        return command_id
 
     # --- Questions ---------------------------------------------------------------------------
 

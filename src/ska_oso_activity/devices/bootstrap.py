@@ -28,6 +28,7 @@ from ska_oso_activity.application.activity_follow import ActivityFollower
 from ska_oso_activity.application.activity_register import ActivityRegister
 from ska_oso_activity.application.activity_run import ActivityRun
 from ska_oso_activity.application.activity_service import MAX_UNFINISHED, ActivityService
+from ska_oso_activity.application.command_history import CommandNotes, finished_commands
 from ska_oso_activity.application.command_tracker import CommandTracker
 from ska_oso_activity.application.enquiries import Enquiries
 from ska_oso_activity.application.executor_pool import ExecutorPool
@@ -119,7 +120,11 @@ def build_activity_parts(  # noqa: PLR0913
         enquiries = Enquiries(service, planner, pool, tracker)
         follower = ActivityFollower(register, outcomes, pool, run, on_contact=health, device=device)
         listener.follower = follower
+        notes = CommandNotes(register.note, register.set_note)
+        tracker.recover(notes.load())
+        tracker.keep = notes.keep
         follower.recover()
+        tracker.recover(finished_commands(register))
         for executor in executors.values():
             executor.begin()
         watches = [
@@ -173,6 +178,7 @@ class _Late:
 def build_script_execution_service(  # noqa: PLR0913
     *,
     publisher: TangoPublisher,
+    tracker: CommandTracker,
     health: Health,
     state_directory: Path,
     script_roots: Sequence[Path],
@@ -218,6 +224,9 @@ def build_script_execution_service(  # noqa: PLR0913
             on_host=partial(register.set_note, "host"),
         )
         service.begin(host)
+        notes = CommandNotes(register.note, register.set_note)
+        tracker.recover(notes.load())
+        tracker.keep = notes.keep
         for watch in (
             # Without the one nothing can be run at all, without the other no activity.
             Watch(

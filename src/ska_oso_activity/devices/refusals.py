@@ -74,7 +74,14 @@ def client_of(device: Device) -> str:
 
 def one_line(error: Exception) -> str:
     """An error's text as one line without control characters, so that it cannot forge another."""
+    return printable(str(error))
+
+
+def printable(text: str) -> str:
+    """Text with its control characters escaped."""
+    if text.isprintable():
+        return text
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in str(error)
+        for character in text
     )

@@ -11,7 +11,6 @@ from typing import Any
 
 from tango.server import command, device_property
 
-from ska_oso_activity.application.command_tracker import ResultCode, TaskStatus
 from ska_oso_activity.application.script_execution_service import (
     ExecutionSettings,
     ScriptExecutionService,
@@ -24,7 +23,7 @@ from ska_oso_activity.devices.base import (
     set_up_process,
 )
 from ska_oso_activity.devices.bootstrap import build_script_execution_service
-from ska_oso_activity.devices.refusals import LongRunning, as_dev_failed
+from ska_oso_activity.devices.refusals import as_dev_failed
 from ska_oso_activity.devices.start_up import serve
 from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.errors import ExecutorUnavailable
@@ -226,6 +225,7 @@ class ScriptExecution(OsoDevice):
         """Build the service; see `bootstrap`."""
         self._service = build_script_execution_service(
             publisher=self.publisher,
+            tracker=self.tracker,
             health=self.report_trouble,
             state_directory=Path(self.StateDirectory),
             script_roots=[Path(root) for root in self.ScriptRoots],
@@ -370,20 +370,12 @@ class ScriptExecution(OsoDevice):
         with as_dev_failed(self, "EventsSince"):
             return strict_json.join(self.service.event_texts_since(seq))
 
-    @command(
-        dtype_out="DevVarLongStringArray",
-        doc_out="[[1], [command id]]: every unfinished script is being stopped.",
-    )
-    def Abort(self) -> LongRunning:
-        with as_dev_failed(self, "Abort"):
-            command_id = self.tracker.submit("Abort")
-            self.tracker.start(command_id)
-            self.service.abort(
-                lambda: self.tracker.finish(
-                    command_id, TaskStatus.COMPLETED, ResultCode.OK, "Abort completed OK"
-                )
-            )
-            return [int(ResultCode.STARTED)], [command_id]
+    def stop_everything(self, *, tracked: bool) -> str:
+        """See `LrcDevice.stop_everything`."""
+        service = self.service
+        command_id = self.tracker.submit("Abort", queued=False) if tracked else ""
+        service.abort(lambda: self.abort_completed(command_id))
+        return command_id
 
 
 def _script_path(text: str) -> Path | None:

@@ -148,6 +148,8 @@ class Activity:
     run_abort: bool = False
     abort_skipped: str | None = None
     """Why no abort script follows the stop, where one was asked for."""
+    over_time: str = ""
+    """When the abort script had ended, if there was one."""
     was_ready: bool = False
     """READY was reached: from then on a stop may run the abort script."""
 

@@ -10,6 +10,11 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def seconds_of(time: str) -> float:
+    """The same time in seconds since 1970."""
+    return datetime.fromisoformat(time.removesuffix("Z") + "+00:00").timestamp()
+
+
 def file_stamp(time: str) -> str:
     """The same time for a file's name, such as `20261124T221003123456Z`."""
     return time.translate(str.maketrans("", "", "-:."))

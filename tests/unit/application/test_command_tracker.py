@@ -7,9 +7,11 @@ import re
 import pytest
 
 from ska_oso_activity.application.command_tracker import (
+    ABORT_PATIENCE,
     TERMINAL,
     TRANSITIONS,
     CommandTracker,
+    LongRunningCommand,
     ResultCode,
     TaskStatus,
 )
@@ -90,7 +92,7 @@ def test_a_command_goes_through_the_lists(tracker, publisher):
         "result": [0, "done"],
     }
     assert publisher.values["lrcQueue"] == publisher.values["lrcExecuting"] == []
-    assert publisher.values["longRunningCommandResult"] == (uid, '[0,"done"]')
+    assert publisher.values["longRunningCommandResult"] == (uid, '[0, "done"]')
     assert publisher.values["longRunningCommandStatus"] == [uid, "COMPLETED"]
     assert tracker.status(uid) == "COMPLETED"
 
@@ -165,3 +167,140 @@ def test_names_ids_and_statuses_list_the_same_commands(tracker, publisher):
         publisher.values["longRunningCommandIDsInQueue"]
         == publisher.values["longRunningCommandStatus"][::2]
     )
+
+
+def test_a_command_that_never_queues_begins_at_once(tracker, publisher):
+    uid = tracker.submit("Abort", queued=False)
+
+    told = [json.loads(text)["status"] for _, text in (v for _, v in publisher.of("_lrcEvent"))]
+    executing = json.loads(publisher.values["lrcExecuting"][0])
+    assert told == [TaskStatus.STAGING, TaskStatus.IN_PROGRESS]
+    assert executing["submitted_time"] == executing["started_time"]
+    assert not publisher.of("lrcQueue")
+    assert tracker.aborting == uid
+
+
+def test_an_abort_that_takes_very_long_does_not_keep_commands_out_for_good(tracker, clock):
+    tracker.submit("Abort", queued=False)
+    clock.now += ABORT_PATIENCE + 1
+
+    assert tracker.aborting is None
+
+
+def test_what_waits_is_aborted_and_what_runs_is_not(tracker, publisher):
+    running, waiting, other = (tracker.submit(name) for name in ("A", "A", "B"))
+    tracker.start(running)
+
+    tracker.abort_queued("A")
+
+    statuses = [tracker.status(uid) for uid in (running, waiting, other)]
+    assert statuses == ["IN_PROGRESS", "ABORTED", "QUEUED"]
+    entry = json.loads(publisher.values["lrcFinished"][0])
+    assert entry["result"] == [7, "Command has been aborted"]
+    assert "started_time" not in entry
+    assert [json.loads(each)["uid"] for each in publisher.values["lrcQueue"]] == [other]
+    assert not tracker.finish(waiting, TaskStatus.COMPLETED, ResultCode.OK, "too late")
+
+
+def test_the_progress_of_a_finished_command_is_not_listed_any_more(tracker, publisher):
+    first, second = tracker.submit("A"), tracker.submit("B")
+    for uid in (first, second):
+        tracker.start(uid)
+        tracker.progress(uid, 50)
+    tracker.finish(first, TaskStatus.COMPLETED, ResultCode.OK, "done")
+
+    assert publisher.values["longRunningCommandProgress"] == [second, "50"]
+
+
+def test_finished_commands_leave_the_v1_attributes_when_it_is_looked_after(
+    tracker, publisher, clock
+):
+    uid = tracker.submit("A")
+    tracker.finish(uid, TaskStatus.COMPLETED, ResultCode.OK, "done")
+    clock.now += 9
+    tracker.expire()
+    early = publisher.values["longRunningCommandStatus"]
+    clock.now += 2
+    tracker.expire()
+    pushed = len(publisher.pushes)
+    tracker.expire()
+
+    assert early == [uid, "COMPLETED"]
+    assert publisher.values["longRunningCommandStatus"] == []
+    assert publisher.values["longRunningCommandsInQueue"] == []
+    assert len(publisher.pushes) == pushed
+    assert len(publisher.values["lrcFinished"]) == 1
+
+
+def test_times_have_microseconds_also_when_these_are_0(tracker, publisher, clock):
+    clock.now = 1795559129.0
+    tracker.submit("A")
+
+    entry = json.loads(publisher.values["lrcQueue"][0])
+    assert entry["submitted_time"] == "2026-11-24T22:25:29.000000+00:00"
+
+
+def test_what_had_finished_before_a_restart_is_shown_in_order(tracker, publisher):
+    mine = tracker.submit("Mine")
+    tracker.finish(mine, TaskStatus.COMPLETED, ResultCode.OK, "mine")
+    before = [
+        LongRunningCommand(
+            f"{100 + n}.5_1_Old", "Old", 100.5 + n, TaskStatus.FAILED,
+            started=100.5 + n, finished=200.0 + n, result=(3, "no"),
+        )
+        for n in (1, 0)
+    ]  # fmt: skip
+
+    tracker.recover([*before, before[0]][:2])
+    pushed = len(publisher.pushes)
+    tracker.recover(before)
+
+    shown = [json.loads(each)["uid"] for each in publisher.values["lrcFinished"]]
+    assert shown == ["100.5_1_Old", "101.5_1_Old", mine]
+    assert publisher.values["longRunningCommandResult"] == (mine, '[0, "mine"]')
+    assert tracker.status("100.5_1_Old") == "FAILED"
+    assert len(publisher.pushes) == pushed
+
+
+def test_what_has_finished_is_handed_on_to_be_kept(tracker):
+    kept = []
+    tracker.keep = kept.append
+    uid = tracker.submit("A")
+    tracker.finish(uid, TaskStatus.COMPLETED, ResultCode.OK, "done")
+
+    assert [(each.uid, each.result) for each in kept] == [(uid, (0, "done"))]
+
+
+def test_one_that_waited_before_a_restart_waits_after_it(tracker, publisher):
+    tracker.resume("1_2_RunActivity", "RunActivity", begun=False)
+
+    assert tracker.status("1_2_RunActivity") == "QUEUED"
+    assert len(publisher.values["lrcQueue"]) == 1
+
+
+def test_no_list_is_longer_than_its_attribute(tracker, publisher):
+    """The contract: of 128 executing and 32 queued commands; the oldest finished are left out."""
+    longest = {
+        "longRunningCommandsInQueue": 192,
+        "longRunningCommandIDsInQueue": 192,
+        "longRunningCommandStatus": 384,
+        "longRunningCommandInProgress": 128,
+        "longRunningCommandProgress": 256,
+        "lrcQueue": 192,
+        "lrcExecuting": 129,
+        "lrcFinished": 100,
+    }
+    finished = [tracker.submit("F") for _ in range(150)]
+    for uid in finished:
+        tracker.finish(uid, TaskStatus.COMPLETED, ResultCode.OK, "done")
+    live = [tracker.submit("L") for _ in range(140)]
+    for uid in live:
+        tracker.start(uid)
+        tracker.progress(uid, 1)
+
+    lengths = {
+        name: max(len(value) for told, value in publisher.pushes if told == name)
+        for name in longest
+    }
+    assert {name: n for name, n in lengths.items() if n > longest[name]} == {}
+    assert publisher.values["longRunningCommandIDsInQueue"] == [*finished[-52:], *live]
