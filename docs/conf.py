@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent))
 
-import generate  # noqa: E402
-
+from docs import generate  # noqa: E402
 from ska_oso_activity import __version__  # noqa: E402
 
 generate.write(HERE / "reference" / "generated")

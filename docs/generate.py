@@ -1,6 +1,6 @@
 """Writes the parts of the reference that the code itself knows, as Markdown fragments.
 
-Run by `conf.py`; `python docs/generate.py DIRECTORY` does the same by hand. What the code cannot
+Run by `conf.py`; `python -m docs.generate DIRECTORY` does the same by hand. What the code cannot
 tell, the meaning of a reason code or of a key, stands here in tables, and tests see to it that none
 is missing.
 """
@@ -19,6 +19,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import tango
 from typer.models import ArgumentInfo, ParameterInfo
 
+from docs.client_reference import client_reference
 from ska_oso_activity.application import records
 from ska_oso_activity.cli.main import app
 from ska_oso_activity.devices.activity_device import ActivityDevice
@@ -395,6 +396,7 @@ def fragments() -> dict[str, str]:
         "procedure-diagram.md": state_diagram(procedure.TRANSITIONS),
         "reasons.md": reason_table(),
         "errors.md": error_table(),
+        "client.md": client_reference(),
         "command-line.md": command_line(),
         "exit-codes.md": exit_code_table(),
     }

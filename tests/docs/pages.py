@@ -81,7 +81,10 @@ class FoundClass:
 def classes() -> dict[str, FoundClass]:
     """All classes of the package by name, read without importing anything."""
     found = {}
-    for path in SOURCE.rglob("*.py"):
+    # Of two with one name, that of the devices' side is meant.
+    programs = {"cli", "client", "script_host"}
+    paths = list(SOURCE.rglob("*.py"))
+    for path in sorted(paths, key=lambda each: not programs & set(each.relative_to(SOURCE).parts)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 methods = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}

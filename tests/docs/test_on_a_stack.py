@@ -107,19 +107,19 @@ def test_the_tutorials_way_to_stop_works(folder):
     assert "STOPPED" in folder.command("list").stdout
 
 
-def test_the_short_client_sees_a_run(folder):
-    short, _ = blocks("python", CLIENTS)
+def test_the_client_without_the_library_sees_a_run(folder):
+    *_, plain = blocks("python", CLIENTS)
 
-    done = folder.run(sys.executable, "-c", short.text)
+    done = folder.run(sys.executable, "-c", plain.text)
 
     assert done.stderr == ""
     assert [line.strip() for line in done.stdout.splitlines()] == RUN
 
 
-def test_the_sure_client_sees_a_run(folder):
-    _, sure = blocks("python", CLIENTS)
+def test_the_client_with_the_library_sees_a_run(folder):
+    first, *_ = blocks("python", CLIENTS)
 
-    done = folder.run(sys.executable, "-c", sure.text)
+    done = folder.run(sys.executable, "-c", first.text)
 
     assert done.returncode == 0, done.stderr
     *states, result = done.stdout.splitlines()
@@ -127,8 +127,30 @@ def test_the_sure_client_sees_a_run(folder):
     assert "'counted': 5" in result
 
 
+def test_the_client_that_may_be_killed_goes_on_where_it_was(folder):
+    _, _, sure, *_ = blocks("python", CLIENTS)
+
+    done = [folder.run(sys.executable, "-c", sure.text) for _ in range(2)]
+
+    assert [each.stderr for each in done] == ["", ""]
+    assert [line.strip() for line in done[0].stdout.splitlines()] == RUN
+    assert done[1].stdout == ""
+
+
+def test_the_clients_that_stop_and_that_do_not_wait_do_as_the_page_says(folder):
+    _, stopping, _, unwaiting, _ = blocks("python", CLIENTS)
+
+    ran = folder.run(sys.executable, "-c", unwaiting.text)
+    stopped = folder.run(sys.executable, "-c", stopping.text)
+
+    assert (ran.stderr, stopped.stderr) == ("", "")
+    assert ran.stdout.splitlines()[-1] == "['SUCCEEDED', 'SUCCEEDED']"
+    assert stopped.stdout.splitlines()[0] == "nothing runs there"
+    assert stopped.stdout.splitlines()[1].endswith(" SUCCEEDED")
+
+
 def test_the_clients_of_readme_and_how_to_are_the_same():
-    short, _ = blocks("python", CLIENTS)
+    *_, short = blocks("python", CLIENTS)
     readme = next(each for each in blocks("python", ROOT / "README.md") if "tango" in each.text)
 
     assert _without_request(readme.text) == _without_request(short.text)

@@ -10,9 +10,9 @@ import typer
 from rich import box
 from rich.table import Table
 
-from ska_oso_activity.cli.client import connect
+from ska_oso_activity.cli.connection import connect
 from ska_oso_activity.cli.console import err, out, printable
-from ska_oso_activity.cli.errors import FAILED, CliError
+from ska_oso_activity.cli.errors import FAILED
 from ska_oso_activity.cli.options import DeviceOption, JsonOption, TangoHostOption
 from ska_oso_activity.cli.request import block_argument, block_keys, read_script_args
 from ska_oso_activity.cli.run import ScriptArgsOption
@@ -50,8 +50,7 @@ def validate(
     }
     client = connect(device, tango_host)
     with err.status("checking"):
-        result = client.complete("ValidateActivity", request)
-    report = _report(result.text)
+        report = client.validate(request).raw
     if as_json:
         print(json.dumps(report))
     elif report["findings"]:
@@ -73,10 +72,7 @@ def describe(
 ) -> None:
     """Tell what can be run in a Scheduling Block."""
     client = connect(device, tango_host)
-    result = client.complete("DescribeSchedulingBlock", block_argument(block))
-    if result.code:
-        raise CliError(result.text)
-    description = _report(result.text)
+    description = client.describe(block_argument(block)).raw
     if as_json:
         print(json.dumps(description))
         return
@@ -94,14 +90,6 @@ def describe(
             printable(", ".join(activity.get("functions") or ())),
         )
     out.print(table)
-
-
-def _report(text: str) -> dict[str, Any]:
-    """The JSON of a result; some failures come as a plain sentence."""
-    try:
-        return dict(json.loads(text))
-    except ValueError:
-        raise CliError(text) from None
 
 
 def _script(script: Mapping[str, Any]) -> str:

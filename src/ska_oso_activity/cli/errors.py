@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ska_oso_activity.client.errors import AmbiguousDevice, ClientError, DeviceAway, Refused
+
 FAILED = 1
 USAGE = 2
 STOPPED = 3
@@ -10,7 +12,7 @@ INTERRUPTED = 130
 
 
 class CliError(Exception):
-    """Base of all that the command line gives up on; its text is shown to the user as it is.
+    """What the command line itself gives up on; its text is shown to the user as it is.
 
     Attributes:
         exit_code: of the program.
@@ -25,17 +27,14 @@ class UsageError(CliError):
     exit_code = USAGE
 
 
-class Refused(CliError):
-    """A device refused the command; nothing was changed."""
-
-    exit_code = USAGE
-
-
-class DeviceAway(CliError):
-    """A device, or the Tango database, does not answer."""
-
-    exit_code = AWAY
-
-
 class LaunchError(CliError):
     """The stack could not be started; nothing of it is left running."""
+
+
+def exit_code_of(error: CliError | ClientError) -> int:
+    """The exit code of the program for an error of ours or of the client library."""
+    if isinstance(error, CliError):
+        return error.exit_code
+    if isinstance(error, DeviceAway):
+        return AWAY
+    return USAGE if isinstance(error, Refused | AmbiguousDevice) else FAILED

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ska_oso_activity.cli import wording
-from ska_oso_activity.cli.client import connect
+from ska_oso_activity.cli.connection import connect
 from ska_oso_activity.cli.console import err, out, printable
-from ska_oso_activity.cli.errors import CliError, UsageError
-from ska_oso_activity.cli.follow import Follower
-from ska_oso_activity.cli.happenings import OutputWritten
+from ska_oso_activity.cli.errors import UsageError
 from ska_oso_activity.cli.options import DeviceOption, JsonOption, TangoHostOption
+from ska_oso_activity.client.errors import ClientError
+from ska_oso_activity.client.happenings import OutputWritten
 from ska_oso_activity.domain.activity import ActivityState
 
 NARROW = 80
@@ -50,7 +50,7 @@ def list_(
     """List activities, the newest first."""
     if state and state.upper() not in STATES:
         raise UsageError(f"--state is one of {', '.join(STATES)}, not {state!r}")
-    summaries = connect(device, tango_host).activities(
+    summaries = connect(device, tango_host).device.activities(
         state=state and state.upper(),
         sbd_id=sbd,
         subarray_id=subarray,
@@ -74,7 +74,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show all that is known of an activity, and the end of its output."""
-    summary = connect(device, tango_host).activity(activity_id)
+    summary = connect(device, tango_host).device.activity(activity_id)
     if as_json:
         print(json.dumps(summary))
         return
@@ -109,14 +109,12 @@ def output(
         raise UsageError("--follow is for the activity's own script, not for the abort script")
     client = connect(device, tango_host)
     if follow:
-        with Follower(client) as follower:
-            follower.follow(activity_id)
-            for happening in follower:
-                if isinstance(happening, OutputWritten):
-                    _tell_dropped(happening.lost)
-                    _print_lines(happening.lines, as_json=as_json)
+        for happening in client.follow(activity_id):
+            if isinstance(happening, OutputWritten):
+                _tell_dropped(happening.lost)
+                _print_lines(happening.lines, as_json=as_json)
         return
-    summary = client.activity(activity_id)
+    summary = client.device.activity(activity_id)
     procedure_id = (summary.get("abort") or {}).get("procedure_id") if abort else None
     if abort and procedure_id is None:
         raise UsageError(f"no abort script was run for activity {activity_id}")
@@ -125,12 +123,12 @@ def output(
         return  # no script of it was ever started
     offset = 0
     try:
-        executor = client.executor(summary["executor"])
+        executor = client.device.executor(summary["executor"])
         while (page := executor.output(procedure_id, offset)).next_offset > offset:
             _tell_dropped(page.dropped - offset)
             _print_lines(page.lines, as_json=as_json)
             offset = page.next_offset
-    except CliError:
+    except ClientError:
         # The executor is away or has forgotten: the activity's own record has the end of it.
         tail = [line for line in summary.get("output_tail") or () if line["n"] >= offset]
         if abort or not tail:

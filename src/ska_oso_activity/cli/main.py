@@ -11,13 +11,14 @@ import ska_oso_activity
 from ska_oso_activity.cli.blocks import describe, validate
 from ska_oso_activity.cli.console import err
 from ska_oso_activity.cli.demo import demo
-from ska_oso_activity.cli.errors import INTERRUPTED, CliError
+from ska_oso_activity.cli.errors import INTERRUPTED, CliError, exit_code_of
 from ska_oso_activity.cli.look import list_, output, show
 from ska_oso_activity.cli.registration import registration
 from ska_oso_activity.cli.run import run, start
 from ska_oso_activity.cli.stop import stop
 from ska_oso_activity.cli.up import up
 from ska_oso_activity.cli.watch import watch
+from ska_oso_activity.client.errors import ClientError
 
 app = typer.Typer(
     help="Run the observing scripts of SKA telescope activities, on Tango.",
@@ -57,8 +58,8 @@ def main() -> None:
     """Run the command line; an error is one sentence on stderr and an exit code."""
     try:
         app()
-    except CliError as error:
+    except (CliError, ClientError) as error:
         err.print(f"error: {error}", style="red", soft_wrap=True)
-        sys.exit(error.exit_code)
+        sys.exit(exit_code_of(error))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

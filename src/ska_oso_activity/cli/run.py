@@ -11,14 +11,16 @@ import typer
 from rich.text import Text
 
 from ska_oso_activity.cli import wording
-from ska_oso_activity.cli.client import ActivityDevice, connect
+from ska_oso_activity.cli.connection import SUBMIT_LIMIT, connect
 from ska_oso_activity.cli.console import err, out, printable
-from ska_oso_activity.cli.errors import FAILED, INTERRUPTED, STOPPED, CliError
-from ska_oso_activity.cli.follow import Follower
-from ska_oso_activity.cli.happenings import Finished
+from ska_oso_activity.cli.errors import FAILED, INTERRUPTED, STOPPED
 from ska_oso_activity.cli.options import DeviceOption, JsonOption, TangoHostOption
 from ska_oso_activity.cli.request import block_keys, read_script_args
 from ska_oso_activity.cli.views import view_for
+from ska_oso_activity.client.devices import ActivityDevice
+from ska_oso_activity.client.errors import ClientError
+from ska_oso_activity.client.follow import Follower
+from ska_oso_activity.client.happenings import Finished
 
 EXIT_CODES = {"SUCCEEDED": 0, "READY": 0, "FAILED": FAILED, "STOPPED": STOPPED}
 
@@ -77,19 +79,19 @@ def run(
     client = connect(device, tango_host)
 
     def submit() -> str:
-        before = client.activities(limit=1) if request_id else []
-        command_id = client.submit_surely("RunActivity", _without_none(request))
+        before = client.device.activities(limit=1) if request_id else []
+        started = client.run(request, timeout=SUBMIT_LIMIT)
         if before:
-            number = client.activity(command_id)["activity_id"]
+            number = started.activity_id
             if number <= before[0]["activity_id"]:
                 err.print(
                     f"request id {request_id} is known already: this is activity {number}",
                     soft_wrap=True,
                 )
-        return command_id
+        return started.command_id
 
     _run_to_end(
-        client,
+        client.device,
         submit,
         until_ready=prepare_only,
         as_json=as_json,
@@ -109,7 +111,7 @@ def start(
     Exit codes as for `run`.
     """
     request = {"activity_id": activity_id, **read_script_args(script_args)}
-    client = connect(device, tango_host)
+    client = connect(device, tango_host).device
     _run_to_end(
         client, lambda: client.submit("StartActivity", request), until_ready=False, as_json=as_json
     )
@@ -138,7 +140,7 @@ def _run_to_end(
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from None
-    except CliError as error:
+    except ClientError as error:
         if activity_id is None:
             raise
         raise type(error)(f"{error}; activity {activity_id} may be running on") from error
@@ -163,7 +165,3 @@ def _user_name() -> str | None:
         return getpass.getuser()
     except (OSError, KeyError):  # a user id without a name, as in many containers
         return None
-
-
-def _without_none(request: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in request.items() if value is not None}

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ska_oso_activity.cli.client import ActivityDevice, LrcResult, connect
+from ska_oso_activity.cli.connection import connect
 from ska_oso_activity.cli.console import err, out, printable
-from ska_oso_activity.cli.errors import FAILED, INTERRUPTED, CliError, UsageError
+from ska_oso_activity.cli.errors import FAILED, INTERRUPTED, UsageError
 from ska_oso_activity.cli.options import DeviceOption, JsonOption, TangoHostOption
+from ska_oso_activity.client.devices import ActivityDevice, LrcResult
+from ska_oso_activity.client.errors import ClientError
 
 
 def stop(
@@ -39,15 +41,15 @@ def stop(
             "say what to stop: the id of an activity, or --subarray"
             + (", not both" if subarray is not None else "")
         )
-    which = {"activity_id": activity_id} if subarray is None else {"subarray_id": subarray}
     client = connect(device, tango_host)
+    asked = activity_id
     if activity_id is None:
-        newest = client.activities(subarray_id=subarray, limit=1)
+        newest = client.device.activities(subarray_id=subarray, limit=1)
         activity_id = newest[0]["activity_id"] if newest else None
-    teller = _Teller(client, activity_id)
+    teller = _Teller(client.device, activity_id)
     try:
-        result = client.complete(
-            "StopActivity", {**which, "run_abort": not no_abort}, teller.waiting
+        result = client.stop(
+            asked, subarray_id=subarray, run_abort=not no_abort, waiting=teller.waiting
         )
     except KeyboardInterrupt:
         if not teller.begun:
@@ -91,7 +93,7 @@ class _Teller:
             return None
         try:
             abort: Mapping[str, Any] | None = self._client.activity(self._activity_id).get("abort")
-        except CliError:  # away for now: nothing to say
+        except ClientError:  # away for now: nothing to say
             return None
         return abort
 

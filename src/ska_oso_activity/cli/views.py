@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ska_oso_activity.cli import wording
 from ska_oso_activity.cli.console import printable
-from ska_oso_activity.cli.happenings import (
+from ska_oso_activity.client.happenings import (
     Announced,
     Finished,
     Happening,

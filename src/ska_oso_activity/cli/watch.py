@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ska_oso_activity.cli.client import connect
+from ska_oso_activity.cli.connection import connect
 from ska_oso_activity.cli.console import err, out
-from ska_oso_activity.cli.follow import Follower
-from ska_oso_activity.cli.happenings import StateChanged
 from ska_oso_activity.cli.options import DeviceOption, JsonOption, TangoHostOption
 from ska_oso_activity.cli.views import view_for
+from ska_oso_activity.client.follow import Follower
+from ska_oso_activity.client.happenings import StateChanged
 
 
 def watch(
@@ -20,7 +20,7 @@ def watch(
     as_json: JsonOption = False,
 ) -> None:
     """Tell every change of every activity as it happens, until Ctrl-C."""
-    client = connect(device, tango_host)
+    client = connect(device, tango_host).device
     names: dict[int, str] = {}
 
     def name(activity_id: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from ska_oso_activity.cli.console import printable
-from ska_oso_activity.cli.happenings import StateChanged
+from ska_oso_activity.client.happenings import StateChanged
 from ska_oso_activity.domain.activity import TERMINAL, ActivityState
 
 STYLES = {

@@ -6,7 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from ska_oso_activity.cli.happenings import (
+from ska_oso_activity.cli.views import JsonView, LiveView, PlainView, view_for
+from ska_oso_activity.client.happenings import (
     Announced,
     Finished,
     Happening,
@@ -15,7 +16,6 @@ from ska_oso_activity.cli.happenings import (
     Progressed,
     StateChanged,
 )
-from ska_oso_activity.cli.views import JsonView, LiveView, PlainView, view_for
 from ska_oso_activity.domain.activity import ActivityState
 
 LINE = {"n": 0, "stream": "stdout", "time": "2026-11-24T22:10:03.123456Z", "text": "[red]hello"}

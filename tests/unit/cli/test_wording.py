@@ -1,6 +1,6 @@
 from ska_oso_activity.cli import wording
 from ska_oso_activity.cli.console import printable
-from ska_oso_activity.cli.happenings import StateChanged, change_from_event, changes_from_summary
+from ska_oso_activity.client.happenings import StateChanged, change_from_event, changes_from_summary
 from ska_oso_activity.domain.activity import ActivityState
 
 SUMMARY = {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from ska_oso_activity.cli.stack.database import (
     database_program,
@@ -20,6 +21,7 @@ from ska_oso_activity.cli.stack.program import Program
 from ska_oso_activity.cli.stack.state_directory import StateDirectory
 from ska_oso_activity.cli.stack.supervisor import StopRequested, Supervisor
 from ska_oso_activity.cli.stack.tmc import Tmc
+from ska_oso_activity.samples import ABORT_SCRIPT
 
 START_LIMIT = 60.0
 """Seconds until the devices answer, on a busy machine."""
@@ -75,12 +77,13 @@ def run(stack: Stack, *, say: Callable[[str], None], ready: Callable[[Ready], No
     if stack.tmc:
         devices[0] = stack.tmc.known_to(devices[0])
     devices = [*simulators, *devices]
+    abort_script = stack.places.abort_script or (ABORT_SCRIPT if stack.tmc else None)
     with stack.state.occupied(), Supervisor(say) as supervisor, ExitStack() as running:
         if stack.places.oda == stack.state.default_oda:
             stack.places.oda.mkdir(exist_ok=True)
         try:
             host, port = _start_database(stack, supervisor, running)
-            _register(f"{host}:{port}", devices, executor, stack.places)
+            _register(f"{host}:{port}", devices, executor, abort_script)
             _start_servers(stack, supervisor, running, devices, f"{host}:{port}")
         except StopRequested:
             return
@@ -106,7 +109,9 @@ def _start_database(stack: Stack, supervisor: Supervisor, running: ExitStack) ->
         )
 
 
-def _register(tango_host: str, devices: list[Device], executor: str, places: Places) -> None:
+def _register(
+    tango_host: str, devices: list[Device], executor: str, abort_script: Path | None
+) -> None:
     """Enter the devices into the database, so that the options of this start rule."""
     import tango
 
@@ -115,7 +120,7 @@ def _register(tango_host: str, devices: list[Device], executor: str, places: Pla
     host, port = tango_host.rsplit(":", 1)
     database = tango.Database(host, int(port))
     register(database, devices)
-    suggest_abort_script(database, executor, places.abort_script)
+    suggest_abort_script(database, executor, abort_script)
 
 
 def _start_servers(

@@ -1,4 +1,4 @@
-"""What happens to activities while somebody watches, as small facts (cli)."""
+"""What happens to activities while somebody watches, as small facts (client)."""
 
 from __future__ import annotations
 

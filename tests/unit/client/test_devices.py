@@ -7,8 +7,8 @@ import tango
 from tango.server import Device, attribute, command
 from tango.test_context import DeviceTestContext
 
-from ska_oso_activity.cli.client import ActivityDevice, LrcResult
-from ska_oso_activity.cli.errors import CliError, DeviceAway, Refused
+from ska_oso_activity.client.devices import ActivityDevice, LrcResult
+from ska_oso_activity.client.errors import ClientError, DeviceAway, Refused
 
 pytestmark = pytest.mark.forked
 
@@ -71,7 +71,7 @@ def test_a_result_whose_event_is_lost_is_looked_up(device):
 
 
 def test_a_device_that_forgot_the_command_is_told(device):
-    with pytest.raises(CliError, match="no longer knows the command"):
+    with pytest.raises(ClientError, match="no longer knows the command"):
         device.complete("StopActivity", "forget")
 
 

@@ -1,16 +1,17 @@
-"""Follows what the script of one activity says: its output, progress and announcements (cli)."""
+"""Follows what the script of one activity says: its output, progress and announcements (client)."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from ska_oso_activity.cli.client import CHECK_INTERVAL, Output, ScriptExecution
-from ska_oso_activity.cli.errors import CliError
-from ska_oso_activity.cli.happenings import Announced, Happening, OutputWritten, Progressed
-from ska_oso_activity.cli.tango_device import Subscription
+from ska_oso_activity.client.devices import CHECK_INTERVAL, Output, ScriptExecution
+from ska_oso_activity.client.errors import ClientError
+from ska_oso_activity.client.happenings import Announced, Happening, OutputWritten, Progressed
+from ska_oso_activity.client.tango_device import Subscription
 
 OUTPUT, PROGRESS, MESSAGE = "scriptOutput", "scriptProgress", "scriptMessage"
 
@@ -18,22 +19,39 @@ OUTPUT, PROGRESS, MESSAGE = "scriptOutput", "scriptProgress", "scriptMessage"
 class Channel:
     """An executor that is listened to, for all activities that it runs."""
 
-    def __init__(self, executor: ScriptExecution, deliver: Callable[[str, Any], None]) -> None:
+    def __init__(
+        self,
+        executor: ScriptExecution,
+        deliver: Callable[[str, Any], None],
+        disturbed: Callable[[], None],
+    ) -> None:
         """Begin to listen; values come with the attribute's name.
 
+        Args:
+            disturbed: called when the executor may be away.
+
         Raises:
-            CliError: it cannot be listened to now.
+            ClientError: it cannot be listened to now.
         """
         self.executor = executor
         self._subscriptions: list[Subscription] = []
+        self._started = executor.started_at()
         try:
             for attribute in (OUTPUT, PROGRESS, MESSAGE):
                 self._subscriptions.append(
-                    executor.device.subscribe(attribute, _with(attribute, deliver))
+                    executor.device.subscribe(attribute, _with(attribute, deliver), disturbed)
                 )
-        except CliError:
+        except ClientError:
             self.close()
             raise
+
+    def look(self) -> None:
+        """Listen anew if the executor's server was started anew."""
+        with suppress(ClientError):  # away: a later look finds out
+            started = self.executor.started_at()
+            if started != self._started:
+                self.renew()
+                self._started = started
 
     def renew(self) -> None:
         """Listen anew: events were missed."""
@@ -50,14 +68,25 @@ class ScriptFollower:
     """Tells what one activity's script says, once it is known which executor runs it."""
 
     def __init__(
-        self, activity_id: int, open_channel: Callable[[str], Channel], *, listening: bool
+        self,
+        activity_id: int,
+        open_channel: Callable[[str], Channel] | None,
+        *,
+        listening: bool,
+        offset: int = 0,
     ) -> None:
-        """`listening`: executors were listened to before the script began."""
+        """Follow from now on.
+
+        Args:
+            open_channel: listens to an executor; None: nothing of the script is told.
+            listening: executors were listened to before the script began.
+            offset: the first line of output to tell of.
+        """
         self._activity_id = activity_id
         self._open_channel = open_channel
         self._channel: Channel | None = None
         self._procedure_id: int | None = None
-        self._offset = 0
+        self._offset = offset
         self._percent = 0.0
         self._message = ""
         self._heard_at = time.monotonic() if listening else 0.0
@@ -69,11 +98,13 @@ class ScriptFollower:
 
         An executor that is away is no trouble: the next look tries again.
         """
-        if self._channel is not None or executor is None or procedure_id is None:
+        if self._open_channel is None or self._channel is not None:
+            return
+        if executor is None or procedure_id is None:
             return
         try:
             self._channel = self._open_channel(executor)
-        except CliError:
+        except ClientError:
             return
         self._procedure_id = procedure_id
         yield from self._fetch()
@@ -101,6 +132,10 @@ class ScriptFollower:
 
     def look(self, summary: Mapping[str, Any]) -> Iterator[Happening]:
         """Tell what events should have told."""
+        if self._open_channel is None:
+            return
+        if self._channel is not None:
+            self._channel.look()
         news = list(self._fetch())
         if time.monotonic() - self._heard_at > CHECK_INTERVAL:
             # Sooner, events that are on their way would be told after what came later.
@@ -115,7 +150,7 @@ class ScriptFollower:
             return None
         try:
             return self._channel.executor.running_since(self._procedure_id)
-        except CliError:
+        except ClientError:
             return None
 
     def up_to_date(self, summary: Mapping[str, Any]) -> bool:
@@ -124,6 +159,8 @@ class ScriptFollower:
 
     def rest(self, summary: Mapping[str, Any]) -> Iterator[Happening]:
         """The last lines, from the executor or, if it is away, the activity's own record."""
+        if self._open_channel is None:
+            return
         yield from self._fetch()
         tail = [line for line in summary.get("output_tail") or () if line["n"] >= self._offset]
         if tail:
@@ -134,7 +171,7 @@ class ScriptFollower:
         while self._channel is not None and self._procedure_id is not None:
             try:
                 output = self._channel.executor.output(self._procedure_id, self._offset)
-            except CliError:
+            except ClientError:
                 return
             if output.next_offset <= self._offset:
                 return

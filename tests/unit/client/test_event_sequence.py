@@ -1,6 +1,6 @@
 """Events arrive late, twice, not at all, or from a history that began anew."""
 
-from ska_oso_activity.cli.event_sequence import EventSequence
+from ska_oso_activity.client.event_sequence import EventSequence
 
 
 def event(seq, epoch="a"):

@@ -1,38 +1,53 @@
-"""A Tango device as a client sees it, with errors that are sentences (cli)."""
+"""A Tango device as a client sees it, with errors that are sentences (client)."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ska_oso_activity.cli.errors import DeviceAway, Refused
+from ska_oso_activity.client.errors import DeviceAway, refused
 
 if TYPE_CHECKING:
     import tango  # at run time only where it is needed: help and completion do without
+
+CALL_TIMEOUT = 3.0
+"""Seconds for an answer to one call; Tango's own default."""
 
 # The class of the exception does not tell: a second attempt to connect raises a plain DevFailed.
 _AWAY_REASONS = {
     "API_CantConnectToDatabase",
     "API_CantConnectToDevice",
     "API_CorbaException",
+    "API_DatabaseException",
     "API_DeviceNotDefined",
     "API_DeviceNotExported",
     "API_DeviceTimedOut",
+    "API_ServerNotRunning",
 }
+
+# With the first subscription of a process cppTango makes its event consumer. Threads that do so at
+# the same time make several (10.3.1, measured): "Could not find event consumer for ptr".
+_making_consumer = threading.Lock()
+_consumer_is_made = threading.Event()
 
 
 class Device:
     """A Tango device, by its name in a Tango database or its full `tango://` name."""
 
-    def __init__(self, name: str, tango_host: str) -> None:
+    def __init__(self, name: str, tango_host: str, timeout: float = CALL_TIMEOUT) -> None:
+        """`timeout`: seconds for an answer to one call."""
         import tango
 
         self.name = name
         self._where = f"{name} (Tango database {tango_host})"
         with errors_of(self._where):
-            full = name if name.startswith("tango://") else f"tango://{tango_host}/{name}"
+            # Of several databases, that stand in for each other, Tango takes TANGO_HOST's.
+            as_it_is = name.startswith("tango://") or "," in tango_host
+            full = name if as_it_is else f"tango://{tango_host}/{name}"
             self._proxy = tango.DeviceProxy(full)
+            self._proxy.set_timeout_millis(int(timeout * 1000))
 
     def call(self, command: str, argument: Any = None) -> Any:
         """Run a command.
@@ -68,23 +83,37 @@ class Device:
         with errors_of(self._where):
             return [str(value) for value in self._proxy.get_property(name)[name]]
 
-    def subscribe(self, attribute: str, deliver: Callable[[Any], None]) -> Subscription:
+    def subscribe(
+        self,
+        attribute: str,
+        deliver: Callable[[Any], None],
+        disturbed: Callable[[], None] = lambda: None,
+    ) -> Subscription:
         """Have the values of an attribute delivered, the one of now first; from a Tango thread.
+
+        Args:
+            deliver: takes a value; must return at once and never touch a subscription.
+            disturbed: called likewise when Tango finds that the device is away, or back.
 
         Raises:
             Refused, DeviceAway: as in `call`.
         """
         with errors_of(self._where):
-            return Subscription(self._proxy, attribute, deliver)
+            return Subscription(self._proxy, attribute, deliver, disturbed)
 
 
 class Subscription:
     """Change events of one attribute."""
 
     def __init__(
-        self, proxy: tango.DeviceProxy, attribute: str, deliver: Callable[[Any], None]
+        self,
+        proxy: tango.DeviceProxy,
+        attribute: str,
+        deliver: Callable[[Any], None],
+        disturbed: Callable[[], None],
     ) -> None:
-        self._proxy, self._attribute, self._deliver = proxy, attribute, deliver
+        self._proxy, self._attribute = proxy, attribute
+        self._deliver, self._disturbed = deliver, disturbed
         self._id = self._subscribe()
 
     def renew(self) -> None:
@@ -105,12 +134,22 @@ class Subscription:
     def _subscribe(self) -> int:
         import tango
 
-        event = tango.EventType.CHANGE_EVENT
-        return int(self._proxy.subscribe_event(self._attribute, event, self._on_event))
+        def subscribe() -> int:
+            event = tango.EventType.CHANGE_EVENT
+            return int(self._proxy.subscribe_event(self._attribute, event, self._on_event))
+
+        if _consumer_is_made.is_set():
+            return subscribe()
+        with _making_consumer:
+            number = subscribe()
+            _consumer_is_made.set()
+        return number
 
     def _on_event(self, event: tango.EventData) -> None:
-        # An error says that the device is away, which whoever waits finds out by asking.
-        if not event.err and event.attr_value is not None:
+        if event.err:
+            # It says that the device is away, which whoever waits finds out by asking.
+            self._disturbed()
+        elif event.attr_value is not None:
             self._deliver(event.attr_value.value)
 
 
@@ -131,4 +170,5 @@ def errors_of(where: str) -> Iterator[None]:
             # The last error is the client's own view, such as "Failed to connect to device".
             why = str(failure.args[-1].desc).partition("\n")[0]
             raise DeviceAway(f"{where} does not answer: {why}") from failure
-        raise Refused(" ".join(str(failure.args[0].desc).split())) from failure
+        first = failure.args[0]
+        raise refused(" ".join(str(first.desc).split()), str(first.reason)) from failure

@@ -1,18 +1,27 @@
-"""A plain Tango client of our two devices, typed (cli)."""
+"""Our two devices as a Tango client sees them: commands in, JSON out (client)."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ska_oso_activity.cli.errors import CliError, DeviceAway, Refused, UsageError
-from ska_oso_activity.cli.tango_device import Device, errors_of
+from ska_oso_activity.client.errors import (
+    AmbiguousDevice,
+    CommandForgotten,
+    DeviceAway,
+    OutOfTime,
+    Refused,
+    refused,
+)
+from ska_oso_activity.client.interruption import Inbox, Interruption
+from ska_oso_activity.client.tango_device import CALL_TIMEOUT, Device, errors_of
 from ska_oso_activity.domain import strict_json
 
 DEFAULT_TANGO_HOST = "127.0.0.1:10000"
@@ -35,6 +44,11 @@ class LrcResult:
     code: int
     text: str
 
+    @property
+    def ok(self) -> bool:
+        """Whether it came to a good end."""
+        return self.code == 0
+
 
 @dataclass(frozen=True)
 class Output:
@@ -49,8 +63,8 @@ class Output:
 class ScriptExecution:
     """The executor: what a script says while it runs."""
 
-    def __init__(self, name: str, tango_host: str) -> None:
-        self.device = Device(name, tango_host)
+    def __init__(self, name: str, tango_host: str, timeout: float = CALL_TIMEOUT) -> None:
+        self.device = Device(name, tango_host, timeout)
 
     def output(self, procedure_id: int, offset: int, limit: int = 1000) -> Output:
         """Lines of a script's output from line `offset` (from 0) on."""
@@ -63,6 +77,10 @@ class ScriptExecution:
         summary: Summary = json.loads(self.device.call("GetProcess", procedure_id))
         return summary
 
+    def started_at(self) -> str | None:
+        """When its server was started."""
+        return started_at(self.device)
+
     def running_since(self, procedure_id: int) -> str | None:
         """When a procedure's main began, if it has."""
         states = dict(self.process(procedure_id).get("procedure_states") or ())
@@ -72,13 +90,13 @@ class ScriptExecution:
 class ActivityDevice:
     """The device that accepts requests."""
 
-    def __init__(self, name: str, tango_host: str) -> None:
-        self.device = Device(name, tango_host)
-        self._tango_host = tango_host
+    def __init__(self, name: str, tango_host: str, timeout: float = CALL_TIMEOUT) -> None:
+        self.device = Device(name, tango_host, timeout)
+        self._tango_host, self._timeout = tango_host, timeout
 
     def executor(self, name: str) -> ScriptExecution:
         """The executor of an activity, from the name in its summary."""
-        return ScriptExecution(name, self._tango_host)
+        return ScriptExecution(name, self._tango_host, self._timeout)
 
     def executors(self) -> list[str]:
         """The executors that it may use."""
@@ -93,43 +111,50 @@ class ActivityDevice:
         text = argument if isinstance(argument, str) else strict_json.dumps(argument)
         codes, texts = self.device.call(command, text)
         if int(codes[0]) not in _ACCEPTED:
-            raise Refused(texts[0])
+            raise refused(str(texts[0]))
         return str(texts[0])
-
-    def submit_surely(self, command: str, argument: Mapping[str, Any]) -> str:
-        """The same for a request with a `request_id`, which may be sent again when in doubt."""
-        for _ in range(2):
-            try:
-                return self.submit(command, argument)
-            except DeviceAway:
-                # The reply may be lost, not the request: the same id starts nothing twice.
-                time.sleep(CHECK_INTERVAL)
-        return self.submit(command, argument)
 
     def complete(
         self,
         command: str,
         argument: Mapping[str, Any] | str,
         waiting: Callable[[], None] = lambda: None,
+        *,
+        timeout: float | None = None,
+        interruption: Interruption | None = None,
     ) -> LrcResult:
-        """Send a long-running command and wait for its result, however long it takes.
+        """Send a long-running command and wait for its result.
 
         Args:
             waiting: called once it is accepted, and every second from then on.
+            timeout: seconds for the result; None: however long it takes.
+            interruption: ends the waiting.
 
         Raises:
             Refused: it was not accepted.
             DeviceAway: it did not answer, or was away for a minute.
+            CommandForgotten: the device was restarted before it had a result.
+            OutOfTime: there is no result yet.
         """
-        results: queue.Queue[Any] = queue.Queue()
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        results: Inbox[Any] = Inbox(interruption)
         # Before sending: the result may overtake the reply.
         subscription = self.device.subscribe("longRunningCommandResult", results.put)
         try:
             command_id = self.submit(command, argument)
             waiting()
-            return self._wait_for_result(command_id, results, waiting)
+            return self._wait_for_result(command_id, results, waiting, deadline)
         finally:
             subscription.close()
+
+    def started_at(self) -> str | None:
+        """When its server was started: another one means that subscriptions are to be renewed."""
+        return started_at(self.device)
+
+    def last_event(self) -> dict[str, Any] | None:
+        """The activity event that came last; None before the first."""
+        text = self.device.read("activityEvent")
+        return dict(json.loads(text)) if text else None
 
     def activity(self, key: int | str) -> Summary:
         """An activity, whole, by its id or one of its command ids."""
@@ -150,12 +175,17 @@ class ActivityDevice:
         return events
 
     def _wait_for_result(
-        self, command_id: str, results: queue.Queue[Any], waiting: Callable[[], None]
+        self, command_id: str, results: Inbox[Any], waiting: Callable[[], None], deadline: float
     ) -> LrcResult:
         heard_at = time.monotonic()
         while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise OutOfTime(
+                    f"{self.device.name} accepted {command_id} and has no result yet; it goes on"
+                )
             try:
-                found = _result_of(command_id, results.get(timeout=CHECK_INTERVAL))
+                found = _result_of(command_id, results.get(min(CHECK_INTERVAL, left)))
             except queue.Empty:
                 try:
                     found = self._look_up_result(command_id)
@@ -179,65 +209,62 @@ class ActivityDevice:
                 if entry["uid"] == command_id and "result" in entry:
                     return LrcResult(*entry["result"])
         if self.device.call("CheckLongRunningCommandStatus", command_id) == "NOT_FOUND":
-            raise CliError(
+            raise CommandForgotten(
                 f"{self.device.name} was restarted meanwhile and no longer knows the command; "
-                "`ska-oso-activity list` tells what became of the activity"
+                "its list of activities tells what became of the activity",
+                command_id,
             )
         return None
 
 
-def connect(device: str | None, tango_host: str | None) -> ActivityDevice:
+def connect(
+    device: str | None, tango_host: str | None, timeout: float = CALL_TIMEOUT
+) -> ActivityDevice:
     """The ActivityDevice to talk to: the one that is named, or the only one that there is.
 
+    Args:
+        device: its name; None asks the Tango database.
+        tango_host: `HOST:PORT` of the Tango database; None: as TANGO_HOST says, or the default.
+        timeout: seconds for an answer to one call.
+
     Raises:
-        DeviceAway: the Tango database or the device does not answer.
-        UsageError: it must be named.
+        DeviceAway: the Tango database does not answer, or has no such device.
+        AmbiguousDevice: it must be named.
     """
     import tango
 
     tango_host = tango_host or tango.ApiUtil.get_env_var("TANGO_HOST") or DEFAULT_TANGO_HOST
-    host, colon, port = tango_host.partition(":")
-    if not (host and colon and port.isdecimal()):
-        raise UsageError(f"the Tango database is given as HOST:PORT, not {tango_host!r}")
-    # The event system of cppTango looks there too.
-    os.environ["TANGO_HOST"] = tango_host
+    # Where there is none yet, the event system of cppTango would look for it in vain.
+    os.environ.setdefault("TANGO_HOST", tango_host)
     if device is None:
-        with _no_database(tango_host):
-            database = tango.Database(host, int(port))
+        host, _, port = tango_host.partition(":")
+        with errors_of(f"the Tango database {tango_host}"):
+            database = tango.Database(host, int(port)) if port.isdecimal() else tango.Database()
             names = list(database.get_device_name("*", "ActivityDevice").value_string)
             exported = [name for name in names if database.import_device(name).exported]
         device = _only_one(exported or names, tango_host)
-    client = ActivityDevice(device, tango_host)
-    client.device.call("State")
-    if client.device.class_name() != "ActivityDevice":
-        raise UsageError(f"{device} is a {client.device.class_name()}, not an ActivityDevice")
-    return client
-
-
-@contextmanager
-def _no_database(tango_host: str) -> Iterator[None]:
-    try:
-        with errors_of(f"the Tango database {tango_host}"):
-            yield
-    except DeviceAway as away:
-        raise DeviceAway(
-            f"{away}. `ska-oso-activity up` starts a stack; TANGO_HOST or --tango-host names "
-            "the database of one that runs"
-        ) from away
+    return ActivityDevice(device, tango_host, timeout)
 
 
 def _only_one(names: list[str], tango_host: str) -> str:
     if not names:
         raise DeviceAway(
-            f"the Tango database {tango_host} has no ActivityDevice: "
-            "is it the right one (--tango-host)?"
+            f"the Tango database {tango_host} has no ActivityDevice: is it the right one?"
         )
     if len(names) > 1:
-        raise UsageError(
-            f"the Tango database {tango_host} has several ActivityDevices, "
-            f"{', '.join(sorted(names))}: choose one with --device"
+        raise AmbiguousDevice(
+            f"the Tango database {tango_host} has several ActivityDevices: choose one of "
+            f"{', '.join(sorted(names))}"
         )
     return names[0]
+
+
+def started_at(device: Device) -> str | None:
+    """When a device's server was started (UTC); None from a release that does not tell."""
+    try:
+        return str(device.read("serverStartedAt"))
+    except Refused:
+        return None
 
 
 def _result_of(command_id: str, value: Any) -> LrcResult | None:

@@ -1,4 +1,4 @@
-"""Puts activity events in order, once each, and fetches those that were lost (cli)."""
+"""Puts activity events in order, once each, and fetches those that were lost (client)."""
 
 from __future__ import annotations
 

@@ -1,13 +1,21 @@
 """An activity is followed to its end whatever events are lost."""
 
 import json
+import threading
+import time
 
 import pytest
 
-from ska_oso_activity.cli import follow, follow_script
-from ska_oso_activity.cli.errors import DeviceAway
-from ska_oso_activity.cli.follow import Follower
-from ska_oso_activity.cli.happenings import (
+from ska_oso_activity.client import follow, follow_script
+from ska_oso_activity.client.errors import (
+    DeviceAway,
+    Interrupted,
+    OutOfTime,
+    Refused,
+    UnknownActivity,
+)
+from ska_oso_activity.client.follow import Follower
+from ska_oso_activity.client.happenings import (
     Announced,
     Finished,
     Noted,
@@ -15,7 +23,8 @@ from ska_oso_activity.cli.happenings import (
     Progressed,
     StateChanged,
 )
-from tests.unit.cli.fakes import FakeActivityDevice
+from ska_oso_activity.client.interruption import Interruption
+from tests.unit.client.fakes import FakeActivityDevice
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +88,9 @@ def test_lost_events_make_the_subscription_be_renewed(device):
     following = iter(follower)
     take_until(following, StateChanged)
 
-    device.become("PREPARING", lost=True)
-    take_until(following, StateChanged)
+    for state in ("PREPARING", "READY"):
+        device.become(state, lost=True)
+        take_until(following, StateChanged)
 
     assert device.device.subscriptions[0].renewals > 0
 
@@ -249,3 +259,169 @@ def test_output_is_told_after_the_change_that_preceded_it(device):
     told = take_until(following, OutputWritten)
 
     assert states(told) == ["RUNNING"]
+
+
+def test_a_server_that_was_started_anew_is_subscribed_to_at_once(device):
+    follower = followed(device)
+    device.assign()
+    following = iter(follower)
+    take_until(following, StateChanged)
+    device.running_in.write("one")
+    take_until(following, OutputWritten)
+    ours = device.device.subscriptions + device.running_in.device.subscriptions
+
+    device.server = device.running_in.server = "2026-11-24T22:30:00.000000Z"
+    for each in ours:
+        each.disturbed()
+    device.become("RUNNING", lost=True)
+    take_until(following, StateChanged)
+    device.running_in.write("two", lost=True)
+    take_until(following, OutputWritten)
+
+    assert len(ours) == 4
+    assert all(each.renewals for each in ours)
+
+
+def test_what_was_told_before_a_restart_of_ours_is_passed_over(device):
+    device.become("REQUESTED", "PREPARING", "READY", "RUNNING")
+    follower = Follower(device)
+    follower.follow(12, after_seq=3, epoch="e")
+    device.become("SUCCEEDED")
+
+    assert states(follower) == ["RUNNING", "SUCCEEDED"]
+
+
+def test_an_end_that_was_told_before_is_no_reason_to_wait(device):
+    device.become("REQUESTED", "PREPARING", "FAILED")
+    follower = Follower(device)
+    follower.follow(12, after_seq=3, epoch="e")
+
+    told = list(follower)
+
+    assert states(told) == []
+    assert isinstance(told[-1], Finished)
+
+
+@pytest.mark.parametrize(("after_seq", "epoch"), [(2, "older"), (99, None)])
+def test_of_another_history_all_is_told(device, after_seq, epoch):
+    device.become("REQUESTED", "PREPARING", "FAILED")
+    follower = Follower(device)
+    follower.follow(12, after_seq=after_seq, epoch=epoch)
+
+    assert states(follower) == ["REQUESTED", "PREPARING", "FAILED"]
+
+
+def test_an_end_is_told_though_the_device_goes_away_while_it_is_read(device, monkeypatch):
+    follower = followed(device)
+    device.become("PREPARING", lost=True)
+    device.become("FAILED")
+    failures = iter([DeviceAway("device does not answer")] * 3)
+    events_since = device.events_since
+
+    def stumbling(seq):
+        for failure in failures:
+            raise failure
+        return events_since(seq)
+
+    monkeypatch.setattr(device, "events_since", stumbling)
+
+    told = list(follower)
+
+    assert states(told) == ["REQUESTED", "PREPARING", "FAILED"]
+    assert isinstance(told[-1], Finished)
+
+
+def test_nobody_waits_for_longer_than_allowed(device):
+    follower = Follower(device, deadline=time.monotonic() + 0.05)
+    device.become("REQUESTED")
+    follower.follow(12)
+
+    with pytest.raises(OutOfTime, match="activity 12 has not ended in the time"):
+        list(follower)
+
+
+def test_another_thread_can_end_the_waiting(device):
+    interruption = Interruption()
+    follower = Follower(device, interruption=interruption)
+    device.become("REQUESTED")
+    follower.follow(12)
+    following = iter(follower)
+    take_until(following, StateChanged)
+
+    threading.Timer(0.02, interruption.interrupt).start()
+
+    with pytest.raises(Interrupted):
+        list(following)
+
+
+def test_states_alone_are_told_without_asking_the_executor(device):
+    follower = Follower(device, scripts=False)
+    device.become("REQUESTED")
+    follower.follow(12)
+    device.assign()
+    device.become("RUNNING")
+    device.running_in.write("not for us")
+    device.summary["output_tail"] = device.running_in.lines
+    device.become("SUCCEEDED")
+
+    told = list(follower)
+
+    assert {type(each) for each in told} == {StateChanged, Finished}
+    assert device.running_in.device.subscriptions == []
+
+
+def test_what_was_before_we_listened_is_told_before_what_we_hear(device):
+    device.become("REQUESTED", "PREPARING")
+    follower = Follower(device)
+    device.become("READY", "RUNNING")
+    follower.follow(12)
+    device.become("SUCCEEDED")
+
+    assert states(follower) == ["REQUESTED", "PREPARING", "READY", "RUNNING", "SUCCEEDED"]
+
+
+def test_a_history_that_began_anew_is_no_reason_to_wait(device):
+    follower = followed(device)
+    device.become("PREPARING", "READY", "RUNNING")
+    following = iter(follower)
+    told = [next(following) for _ in range(4)]
+
+    device.become("SUCCEEDED", lost=True)
+    device.events = [{**device.events[-1], "epoch": "f", "seq": 1}]
+    told += following
+
+    assert states(told) == ["REQUESTED", "PREPARING", "READY", "RUNNING", "SUCCEEDED"]
+    assert (told[-2].event["epoch"], told[-2].event["seq"]) == ("f", 1)
+
+
+def test_an_activity_that_the_device_has_lost_is_told(device, monkeypatch):
+    follower = followed(device)
+
+    def unknown(key):
+        raise UnknownActivity(f"no activity {key}")
+
+    following = iter(follower)
+    next(following)
+    monkeypatch.setattr(device, "activity", unknown)
+
+    with pytest.raises(UnknownActivity, match="no activity 12"):
+        list(following)
+
+
+def test_a_device_that_cannot_tell_yet_is_asked_again(device, monkeypatch):
+    follower = followed(device)
+    refusals = iter([Refused("the device is being set up")] * 3)
+    activity = device.activity
+
+    def reluctant(key):
+        for refusal in refusals:
+            raise refusal
+        return activity(key)
+
+    monkeypatch.setattr(device, "activity", reluctant)
+    device.become("PREPARING", "FAILED")
+
+    told = list(follower)
+
+    assert states(told) == ["REQUESTED", "PREPARING", "FAILED"]
+    assert isinstance(told[-1], Finished)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ska_oso_activity.cli.client import Output
-from ska_oso_activity.cli.errors import DeviceAway
+from ska_oso_activity.client.devices import Output
+from ska_oso_activity.client.errors import DeviceAway
 
 
 class FakeSubscription:
     """Delivers the attribute's last value when it is made or renewed, as Tango does."""
 
-    def __init__(self, device, attribute, deliver):
+    def __init__(self, device, attribute, deliver, disturbed):
         self.device, self.attribute, self.deliver = device, attribute, deliver
+        self.disturbed = disturbed
         self.renewals = 0
         self.closed = False
         self._first()
@@ -41,10 +42,10 @@ class FakeTango:
     def read(self, attribute):
         return self.values.get(attribute, "")
 
-    def subscribe(self, attribute, deliver):
+    def subscribe(self, attribute, deliver, disturbed=lambda: None):
         if self.away:
             raise DeviceAway(f"{self.name} does not answer")
-        self.subscriptions.append(FakeSubscription(self, attribute, deliver))
+        self.subscriptions.append(FakeSubscription(self, attribute, deliver, disturbed))
         return self.subscriptions[-1]
 
     def push(self, attribute, value, *, lost=False):
@@ -60,6 +61,7 @@ class FakeExecutor:
     def __init__(self):
         self.device = FakeTango("executor")
         self.lines = []
+        self.server = "2026-11-24T22:00:00.000000Z"
 
     def write(self, *texts, lost=False, time=""):
         first = len(self.lines)
@@ -69,6 +71,9 @@ class FakeExecutor:
         ]
         told = {"procedure_id": 7, "offset": first, "lines": self.lines[first:]}
         self.device.push("scriptOutput", json.dumps(told), lost=lost)
+
+    def started_at(self):
+        return self.server
 
     def running_since(self, procedure_id):
         return None
@@ -87,6 +92,7 @@ class FakeActivityDevice:
     def __init__(self):
         self.device = FakeTango("device")
         self.running_in = FakeExecutor()
+        self.server = "2026-11-24T22:00:00.000000Z"
         self.events = []
         self.summary: dict[str, Any] = {
             "activity_id": 12,
@@ -124,6 +130,13 @@ class FakeActivityDevice:
         self.summary.update(executor="executor", procedure_id=7)
 
     # What clients call.
+
+    def started_at(self):
+        self._answer()
+        return self.server
+
+    def last_event(self):
+        return self.events[-1] if self.events else None
 
     def activity(self, key):
         self._answer()

@@ -1,0 +1,386 @@
+"""The client for programs that wait: runs activities, follows them, stops them (client)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from ska_oso_activity.client.activity_run import ActivityRun
+from ska_oso_activity.client.devices import (
+    AWAY_LIMIT,
+    CHECK_INTERVAL,
+    ActivityDevice,
+    LrcResult,
+    connect,
+)
+from ska_oso_activity.client.errors import (
+    CommandFailed,
+    CommandForgotten,
+    DeviceAway,
+    OutOfTime,
+)
+from ska_oso_activity.client.follow import Follower
+from ska_oso_activity.client.happenings import Finished, Happening, StateChanged
+from ska_oso_activity.client.interruption import Interruption
+from ska_oso_activity.client.tango_device import CALL_TIMEOUT
+from ska_oso_activity.client.values import (
+    ActivityRequest,
+    ActivitySummary,
+    BlockDescription,
+    Validation,
+)
+
+T = TypeVar("T")
+Request = ActivityRequest | Mapping[str, Any] | None
+"""A request whole; None: it is given by keywords, those of `ActivityRequest`."""
+
+
+class ActivityClient:
+    """An ActivityDevice, for programs.
+
+    Nothing is held between calls: no thread, no subscription. Any number of threads may use it; a
+    thread that your program made calls it within `tango.EnsureOmniThread`.
+
+    What changes nothing twice (`run`, `stop`) or nothing at all (`validate`, `describe`, following)
+    goes on while the device is away for no longer than `patience`; all else fails at once.
+    """
+
+    def __init__(
+        self,
+        device: str | ActivityDevice | None = None,
+        *,
+        tango_host: str | None = None,
+        patience: float = AWAY_LIMIT,
+        call_timeout: float = CALL_TIMEOUT,
+        on_away: Callable[[DeviceAway], None] = lambda _: None,
+    ) -> None:
+        """Say which device; it is not asked yet.
+
+        Args:
+            device: its name, or its full `tango://` name; None: the only one of the database. One
+                that you have made is used as it is.
+            tango_host: `HOST:PORT` of the Tango database; None: as TANGO_HOST says.
+            patience: seconds for which the device may be away, being restarted for example.
+            call_timeout: seconds for its answer to one call.
+            on_away: told, by the thread that waits, before the device is asked once more.
+
+        Raises:
+            DeviceAway: the Tango database does not answer.
+            AmbiguousDevice: there are several, and none was named.
+        """
+        self._device = (
+            connect(device, tango_host, call_timeout)
+            if device is None or isinstance(device, str)
+            else device
+        )
+        self._patience = patience
+        self._on_away = on_away
+        self._interruption = Interruption()
+
+    def interruptible(self, interruption: Interruption) -> ActivityClient:
+        """The same client; whatever waits in it ends with `Interrupted` when interrupted."""
+        other = copy.copy(self)
+        other._interruption = interruption
+        return other
+
+    @property
+    def device(self) -> ActivityDevice:
+        """The device itself: JSON in, JSON out, and every failure at once."""
+        return self._device
+
+    @property
+    def device_name(self) -> str:
+        """The device's name."""
+        return self._device.device.name
+
+    # Running and stopping
+
+    def run(
+        self, request: Request = None, *, timeout: float | None = None, **keys: Any
+    ) -> ActivityRun:
+        """Send an activity on its way; returns once it is accepted, which takes milliseconds.
+
+        A reply that is lost is asked for again with the same `request_id`: it starts nothing twice.
+
+        Args:
+            request: the request whole, or `keys`: those of `ActivityRequest`.
+            timeout: seconds to get it accepted; None: `patience`.
+
+        Raises:
+            Refused: or the one of its subclasses that says why; nothing was started.
+            DeviceAway: no answer in all that time. It may have been accepted: send it again with
+                the same `request_id` to find out.
+        """
+        asked = _request(request, keys)
+        asked.setdefault("request_id", str(uuid.uuid4()))
+        limit = self._patience if timeout is None else timeout
+        deadline = time.monotonic() + limit
+        command_id = self._surely(
+            lambda: self._device.submit("RunActivity", asked), deadline, patience=limit
+        )
+        return self._run_of(command_id, deadline, until_ready=bool(asked.get("prepare_only")))
+
+    def start(self, activity_id: int, script_args: Mapping[str, Any] | None = None) -> ActivityRun:
+        """Run main of an activity that was prepared with `prepare_only` and is READY.
+
+        Raises:
+            WrongState, SubarrayBusy: or another `Refused`.
+            DeviceAway: no answer; `get` tells whether it runs.
+        """
+        asked = {"activity_id": activity_id, "script_args": dict(script_args or {})}
+        command_id = self._device.submit("StartActivity", asked)
+        return self._run_of(command_id, math.inf, until_ready=False)
+
+    def activity(self, key: int | str, *, until_ready: bool = False) -> ActivityRun:
+        """An activity that exists, to follow or stop it: after a restart of yours, for example.
+
+        Args:
+            key: its id, or one of its command ids.
+
+        Raises:
+            UnknownActivity: there is none.
+        """
+        return self._run_of(str(key), math.inf, until_ready=until_ready)
+
+    def stop(
+        self,
+        activity_id: int | None = None,
+        *,
+        subarray_id: int | None = None,
+        run_abort: bool = True,
+        timeout: float | None = None,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> LrcResult:
+        """Stop an activity, or whatever runs on a subarray, and wait until it is gone.
+
+        Args:
+            run_abort: have the executor's abort script put the subarray in order; waited for, too.
+            timeout: seconds for all of it; None: however long it takes.
+            waiting: called once the stop is accepted, and every second from then on.
+
+        Returns:
+            Code 0 and `Activity 12 STOPPED`; another code if the abort script failed.
+
+        Raises:
+            UnknownActivity: there is none, or nothing runs on the subarray.
+            OutOfTime: it goes on stopping.
+        """
+        if (activity_id is None) == (subarray_id is None):
+            raise ValueError("say what to stop: activity_id, or subarray_id")
+        which = (
+            {"activity_id": activity_id} if subarray_id is None else {"subarray_id": subarray_id}
+        )
+        return self._complete("StopActivity", {**which, "run_abort": run_abort}, timeout, waiting)
+
+    # Looking
+
+    def validate(
+        self, request: Request = None, *, timeout: float | None = None, **keys: Any
+    ) -> Validation:
+        """Check all that `run` would need; nothing is run, nothing is written.
+
+        Raises:
+            Refused: not even a request.
+            OutOfTime: no result within `timeout` seconds.
+        """
+        result = self._complete("ValidateActivity", _request(request, keys), timeout)
+        return Validation.of(_report(result))
+
+    def describe(self, block: str, *, timeout: float | None = None) -> BlockDescription:
+        """What can be run in a Scheduling Block, named by its id or URI.
+
+        Raises:
+            Refused: it cannot be the name of a block.
+            CommandFailed: there is no such block, or it cannot be read; `reason` says which.
+            OutOfTime: no result within `timeout` seconds.
+        """
+        return BlockDescription.of(
+            _report(self._complete("DescribeSchedulingBlock", block, timeout), good=True)
+        )
+
+    def get(self, key: int | str) -> ActivitySummary:
+        """An activity, whole, by its id or one of its command ids.
+
+        Raises:
+            UnknownActivity: there is none.
+            DeviceAway: no answer.
+        """
+        return ActivitySummary.of(self._device.activity(key))
+
+    def list(self, **filters: Any) -> list[ActivitySummary]:
+        """Activities, the newest first; `state`, `sbd_id`, `subarray_id`, `before`, `limit`.
+
+        Raises:
+            InvalidRequest: no such filter.
+            DeviceAway: no answer.
+        """
+        return [ActivitySummary.of(each) for each in self._device.activities(**filters)]
+
+    # Following
+
+    def follow(
+        self,
+        key: int | str | None = None,
+        *,
+        after_seq: int | None = None,
+        epoch: str | None = None,
+        offset: int = 0,
+        until_ready: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[Happening]:
+        """All that happens to an activity and all that its script says, to the end of it.
+
+        Restarts of either device are lived through. What was told before is passed over if you say
+        how far you came: `after_seq` with its `epoch`, and `offset`.
+
+        Args:
+            key: the activity's id, or one of its command ids; None: states of all, for ever.
+            after_seq: the last event that you saw; if its epoch is over, all is told again.
+            offset: the first line of output that you have not.
+            until_ready: READY is as far as it goes.
+            timeout: seconds until `OutOfTime`; None: never.
+
+        Raises:
+            UnknownActivity, DeviceAway, OutOfTime: see `Follower`.
+        """
+        deadline = _deadline(timeout)
+        with self._follower(deadline, scripts=True) as follower:
+            if key is not None:
+                self._surely(
+                    lambda: follower.follow(
+                        key,
+                        until_ready=until_ready,
+                        after_seq=after_seq,
+                        epoch=epoch,
+                        offset=offset,
+                    ),
+                    deadline,
+                )
+            yield from follower
+
+    def states(
+        self,
+        key: int | str,
+        *,
+        after_seq: int | None = None,
+        epoch: str | None = None,
+        until_ready: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[StateChanged | Finished]:
+        """The same without what the script says, and so without asking the executor."""
+        deadline = _deadline(timeout)
+        with self._follower(deadline, scripts=False) as follower:
+            self._surely(
+                lambda: follower.follow(
+                    key, until_ready=until_ready, after_seq=after_seq, epoch=epoch
+                ),
+                deadline,
+            )
+            for happening in follower:
+                if isinstance(happening, StateChanged | Finished):
+                    yield happening
+
+    @contextmanager
+    def _follower(self, deadline: float, *, scripts: bool) -> Iterator[Follower]:
+        def make() -> Follower:
+            return Follower(
+                self._device,
+                scripts=scripts,
+                deadline=deadline,
+                patience=self._patience,
+                interruption=self._interruption,
+            )
+
+        with self._surely(make, deadline) as follower:
+            yield follower
+
+    # Going on while the device is away
+
+    def _surely(self, ask: Callable[[], T], deadline: float, patience: float | None = None) -> T:
+        """Ask again while the device is away; `ask` does no harm when it is done twice."""
+        patience = self._patience if patience is None else patience
+        until = min(time.monotonic() + patience, deadline)
+        while True:
+            try:
+                return ask()
+            except DeviceAway as away:
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise
+                self._on_away(away)
+                self._interruption.pause(min(CHECK_INTERVAL, left))
+
+    def _run_of(self, key: str, deadline: float, *, until_ready: bool) -> ActivityRun:
+        summary = self._surely(lambda: self._device.activity(key), deadline)
+        return ActivityRun(
+            self,
+            int(summary["activity_id"]),
+            str(summary["command_id"]),
+            until_ready=until_ready,
+        )
+
+    def _complete(
+        self,
+        command: str,
+        argument: Mapping[str, Any] | str,
+        timeout: float | None,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> LrcResult:
+        """A long-running command to its end, which is safe to send again."""
+        deadline = _deadline(timeout)
+
+        def ask() -> LrcResult:
+            left = None if timeout is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise OutOfTime(f"{command} has not ended within {timeout:g} s; it goes on")
+            return self._device.complete(
+                command, argument, waiting, timeout=left, interruption=self._interruption
+            )
+
+        while True:
+            try:
+                return self._surely(ask, deadline)
+            except CommandForgotten as forgotten:
+                if command == "StopActivity" and isinstance(argument, Mapping):
+                    # By its id now: the subarray may have been taken by another since.
+                    number = self._run_of(forgotten.command_id, deadline, until_ready=False)
+                    run_abort = argument["run_abort"]
+                    argument = {"activity_id": number.activity_id, "run_abort": run_abort}
+
+
+def _deadline(timeout: float | None) -> float:
+    return math.inf if timeout is None else time.monotonic() + timeout
+
+
+def _request(request: Request, keys: Mapping[str, Any]) -> dict[str, Any]:
+    if request is not None and keys:
+        raise TypeError(f"a request is given whole or by keywords, not both: {sorted(keys)}")
+    if request is None:
+        known = {each.name for each in fields(ActivityRequest)}
+        if unknown := set(keys) - known:
+            raise TypeError(f"no such keys: {sorted(unknown)}; a request has {sorted(known)}")
+        request = ActivityRequest(**keys)
+    if isinstance(request, ActivityRequest):
+        return request.to_json()
+    return {key: value for key, value in request.items() if value is not None}
+
+
+def _report(result: LrcResult, *, good: bool = False) -> dict[str, Any]:
+    """The JSON of a result; some failures come as a plain sentence that begins with a code.
+
+    Raises:
+        CommandFailed: it is such a sentence.
+    """
+    if good and result.code:
+        raise CommandFailed(result.text)
+    try:
+        return dict(json.loads(result.text))
+    except ValueError:
+        raise CommandFailed(result.text) from None

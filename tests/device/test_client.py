@@ -1,0 +1,192 @@
+"""The client library against the real devices: what it promises to schedulers and TMC nodes."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ska_oso_activity.client import (
+    ActivityClient,
+    ActivityRequest,
+    ActivityState,
+    CommandFailed,
+    DeviceAway,
+    InvalidRequest,
+    OutOfTime,
+    Reason,
+    SubarrayBusy,
+    UnknownActivity,
+    WrongState,
+)
+from tests.device.stack import ACTIVITY_DEVICE, Stack
+
+LIMIT = 60.0
+STATES = ["REQUESTED", "PREPARING", "READY", "RUNNING", "SUCCEEDED"]
+
+
+@pytest.fixture
+def caller(stack: Stack) -> ActivityClient:
+    return ActivityClient(ACTIVITY_DEVICE)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "gate"
+    (tmp_path / "gate").touch()
+
+
+def gated(stack: Stack, gate: Path) -> str:
+    return stack.block_of("gated.py", main={"kwargs": {"gate": str(gate)}})
+
+
+def states(events) -> list[str]:
+    return [event.state.name for event in events]
+
+
+def test_a_run_is_told_to_its_end(stack: Stack, caller: ActivityClient):
+    run = caller.run(sbd_id=stack.block_of("talks.py"), activity_name="observe", subarray_id=2)
+
+    events = list(run.events(timeout=LIMIT))
+    summary = run.wait(LIMIT)
+
+    assert states(events) == STATES
+    assert [event.seq for event in events] == sorted({event.seq for event in events})
+    assert {event.command_id for event in events} == {run.command_id}
+    assert summary.succeeded
+    assert summary.subarray_id == 2
+    assert summary.request_id
+
+
+def test_output_comes_whole_during_a_run_and_after_it(
+    stack: Stack, caller: ActivityClient, gate: Path
+):
+    run = caller.run(sbd_id=gated(stack, gate), activity_name="observe")
+
+    following = run.output(timeout=LIMIT)
+    live = [next(following)]
+    gate.touch()
+    live += following
+
+    assert [line.text for line in live] == ["init entered", "main entered", "through"]
+    assert [line.n for line in live] == [0, 1, 2]
+    assert list(run.output(offset=1, timeout=LIMIT)) == live[1:]
+
+
+def test_the_same_request_id_starts_nothing_twice(stack: Stack, caller: ActivityClient):
+    request = ActivityRequest(
+        "observe", sbd_id=stack.block_of("echo.py"), request_id=str(uuid.uuid4())
+    )
+
+    first, second = caller.run(request), caller.run(request)
+
+    assert (first.activity_id, first.command_id) == (second.activity_id, second.command_id)
+    first.wait(LIMIT)
+
+
+def test_a_prepared_activity_is_started(stack: Stack, caller: ActivityClient):
+    run = caller.run(sbd_id=stack.block_of("echo.py"), activity_name="observe", prepare_only=True)
+    ready = run.wait(LIMIT)
+
+    started = run.start({"main": {"args": [1]}})
+
+    assert ready.state is ActivityState.READY
+    assert started.activity_id == run.activity_id
+    assert started.wait(LIMIT).succeeded
+    with pytest.raises(WrongState):
+        run.start()
+
+
+def test_refusals_have_their_classes(stack: Stack, caller: ActivityClient, gate: Path):
+    run = caller.run(sbd_id=gated(stack, gate), activity_name="observe", subarray_id=5)
+
+    with pytest.raises(SubarrayBusy) as busy:
+        caller.run(sbd_id="sbd-other", activity_name="observe", subarray_id=5)
+    with pytest.raises(InvalidRequest):
+        caller.run(sbd_id="sbd-other", activity_name="observe", subarray_id=17)
+    with pytest.raises(UnknownActivity):
+        caller.get(10**9)
+    with pytest.raises(UnknownActivity):
+        caller.stop(subarray_id=16)
+    with pytest.raises(InvalidRequest):
+        caller.list(colour="red")
+    with pytest.raises(TypeError, match="no such keys"):
+        caller.run(activity_name="observe", sbd="sbd-other")
+
+    assert busy.value.reason is Reason.SUBARRAY_BUSY
+    assert str(run.activity_id) in str(busy.value)
+    gate.touch()
+    run.wait(LIMIT)
+
+
+def test_a_subarray_is_stopped(stack: Stack, caller: ActivityClient, gate: Path):
+    run = caller.run(sbd_id=gated(stack, gate), activity_name="observe", subarray_id=6)
+    following = run.events(timeout=LIMIT)
+    while next(following).state is not ActivityState.RUNNING:
+        pass
+
+    result = caller.stop(subarray_id=6, timeout=LIMIT)
+
+    assert result.ok
+    assert f"Activity {run.activity_id} STOPPED" in result.text
+    assert states(following) == ["STOPPING", "STOPPED"]
+    assert run.stop().text == f"Activity {run.activity_id} was STOPPED"
+
+
+def test_what_runs_longer_than_one_waits_goes_on(stack: Stack, caller: ActivityClient, gate: Path):
+    run = caller.run(sbd_id=gated(stack, gate), activity_name="observe")
+
+    with pytest.raises(OutOfTime):
+        run.wait(0.1)
+    with pytest.raises(TimeoutError):
+        list(run.events(timeout=0.1))
+
+    gate.touch()
+    assert run.wait(LIMIT).succeeded
+
+
+def test_a_client_that_was_restarted_goes_on_where_it_was(
+    stack: Stack, caller: ActivityClient, gate: Path
+):
+    run = caller.run(sbd_id=gated(stack, gate), activity_name="observe")
+    following = run.events(timeout=LIMIT)
+    while (last := next(following)).state is not ActivityState.READY:
+        pass
+    following.close()
+
+    again = ActivityClient().activity(run.command_id)
+    gate.touch()
+    rest = list(again.events(after_seq=last.seq, epoch=last.epoch, timeout=LIMIT))
+
+    assert states(rest) == ["RUNNING", "SUCCEEDED"]
+    assert states(again.events(after_seq=rest[-1].seq, epoch=last.epoch, timeout=LIMIT)) == []
+
+
+def test_blocks_are_described_and_requests_checked(stack: Stack, caller: ActivityClient):
+    block = stack.block_of("echo.py")
+
+    described = caller.describe(block, timeout=LIMIT)
+    good = caller.validate(sbd_id=block, activity_name="observe", timeout=LIMIT)
+    bad = caller.validate(sbd_id=block, activity_name="dance", timeout=LIMIT)
+
+    assert (described.sbd_id, list(described.activities)) == (block, ["observe"])
+    assert (good.valid, good.findings) == (True, ())
+    assert [each.code for each in bad.findings] == ["ACTIVITY_NOT_FOUND"]
+    with pytest.raises(CommandFailed) as failed:
+        caller.describe("sbd-none", timeout=LIMIT)
+    assert failed.value.reason is Reason.SB_NOT_FOUND
+
+
+def test_activities_are_listed(stack: Stack, caller: ActivityClient):
+    block = stack.block_of("echo.py")
+    run = caller.run(sbd_id=block, activity_name="observe")
+    run.wait(LIMIT)
+
+    (listed,) = caller.list(sbd_id=block)
+
+    assert (listed.activity_id, listed.state) == (run.activity_id, ActivityState.SUCCEEDED)
+
+
+def test_a_device_that_never_was_is_away(stack: Stack):
+    with pytest.raises(DeviceAway):
+        ActivityClient("mid-oso/activity/99", patience=0.5).run(activity_name="a", sbd_id="sbd-1")

@@ -1,0 +1,120 @@
+"""A Tango device calls ours as a TMC node would: the sample in a server of its own."""
+
+import json
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tango
+from tango.test_context import DeviceTestContext
+
+from ska_oso_activity.client import ActivityClient
+from ska_oso_activity.client.sample_device import SampleScheduler
+from tests.device.client import Recorder
+from tests.device.stack import ACTIVITY_DEVICE, Stack
+
+STATES = ["REQUESTED", "PREPARING", "READY", "RUNNING", "SUCCEEDED"]
+ENDED_WELL = ["STAGING", "IN_PROGRESS", "COMPLETED"]
+LIMIT = 60.0
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "gate"
+    (tmp_path / "gate").touch()
+
+
+@pytest.fixture
+def scheduler(stack: Stack) -> Iterator[tango.DeviceProxy]:
+    properties = {"ActivityDevice": ACTIVITY_DEVICE, "CallTimeout": 0.5}
+    with DeviceTestContext(SampleScheduler, process=True, properties=properties) as proxy:
+        yield proxy
+
+
+def gated(stack: Stack, gate: Path) -> str:
+    return stack.block_of("gated.py", main={"kwargs": {"gate": str(gate)}})
+
+
+def observe(scheduler: tango.DeviceProxy, sbd_id: str, **more: Any) -> str:
+    return scheduler.Observe(json.dumps({"sbd_id": sbd_id, "activity_name": "observe", **more}))
+
+
+def wait_for(recorder: Recorder, attribute: str, value: str) -> None:
+    recorder.wait(lambda: value in recorder.values(attribute), f"{attribute} {value}", LIMIT)
+
+
+def outcome(recorder: Recorder, attribute: str = "outcome") -> str:
+    return recorder.wait(
+        lambda: next(filter(None, reversed(recorder.values(attribute))), None), attribute, LIMIT
+    )
+
+
+def test_it_sees_a_run_by_events_and_by_both_lrc_protocols(
+    stack: Stack, scheduler: tango.DeviceProxy
+):
+    with Recorder(scheduler, "outcome") as recorder:
+        observe(scheduler, stack.block_of("echo.py"), subarray_id=9)
+        came = outcome(recorder)
+
+    number = scheduler.activityId
+    events = [json.loads(each) for each in scheduler.activityEvents]
+    assert came == "SUCCEEDED"
+    assert [each["state"] for each in events] == STATES
+    assert {each["activity_id"] for each in events} == {number}
+    *v1, result = scheduler.lrcV1
+    assert (v1[-2:], result) == (ENDED_WELL[-2:], f"Activity {number} SUCCEEDED")
+    *v2, result = scheduler.lrcV2
+    assert (v2[0], v2[-2:]) == (ENDED_WELL[0], ENDED_WELL[-2:])
+    assert result == f"Activity {number} SUCCEEDED"
+
+
+def test_it_stops_by_subarray(stack: Stack, scheduler: tango.DeviceProxy, gate: Path):
+    with Recorder(scheduler, "activityState", "outcome", "stopOutcome") as recorder:
+        observe(scheduler, gated(stack, gate), subarray_id=10)
+        wait_for(recorder, "activityState", "RUNNING")
+        with pytest.raises(tango.DevFailed, match="BUSY"):
+            observe(scheduler, gated(stack, gate), subarray_id=11)
+
+        scheduler.StopSubarray(10)
+        stopped, came = outcome(recorder, "stopOutcome"), outcome(recorder)
+
+    assert f"Activity {scheduler.activityId} STOPPED" in stopped
+    assert came == "STOPPED: STOPPED_BY_REQUEST"
+    assert scheduler.lrcV2[-2:] == ("ABORTED", f"Activity {scheduler.activityId} STOPPED")
+
+
+def test_it_tells_why_it_was_refused(stack: Stack, scheduler: tango.DeviceProxy):
+    with Recorder(scheduler, "outcome") as recorder:
+        observe(scheduler, "sbd-none", subarray_id=17)
+        came = outcome(recorder)
+
+    assert came.startswith("InvalidRequest: INVALID_REQUEST: ")
+
+
+def test_a_time_out_is_retried_and_starts_nothing_twice(stack: Stack, scheduler: tango.DeviceProxy):
+    block, request_id = stack.block_of("echo.py"), str(uuid.uuid4())
+    with Recorder(scheduler, "outcome") as recorder:
+        observe(scheduler, stack.block_of("echo.py"))
+        outcome(recorder)
+    pid = int(tango.Database().get_device_info(ACTIVITY_DEVICE).pid)
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with Recorder(scheduler, "outcome", "trouble") as recorder:
+            observe(scheduler, block, request_id=request_id)
+            # The first try is given up, and is read by the device all the same once it goes on.
+            trouble = outcome(recorder, "trouble")
+            os.kill(pid, signal.SIGCONT)
+            came = outcome(recorder)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert "does not answer" in trouble
+    assert came == "SUCCEEDED"
+    (only,) = ActivityClient(ACTIVITY_DEVICE).list(sbd_id=block)
+    assert only.activity_id == scheduler.activityId
+    assert ActivityClient(ACTIVITY_DEVICE).get(only.activity_id).request_id == request_id
