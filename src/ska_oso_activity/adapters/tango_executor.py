@@ -349,6 +349,11 @@ class TangoExecutor:
                 _log.info("%s takes subscriptions again", self.name)
 
     def _subscribe(self, proxy: tango.DeviceProxy) -> None:
+        with _ONE_BY_ONE if not _EVENTS_CAME.is_set() else contextlib.nullcontext():
+            self._subscribe_to_all(proxy)
+            _EVENTS_CAME.set()
+
+    def _subscribe_to_all(self, proxy: tango.DeviceProxy) -> None:
         for attribute in (
             "procedureEvent",
             "scriptProgress",
@@ -486,6 +491,12 @@ class TangoExecutor:
             tell()
         except Exception:
             _log.exception("handling news of %s", self.name)
+
+
+_ONE_BY_ONE = threading.Lock()
+_EVENTS_CAME = threading.Event()
+"""The first subscriptions of a process, made by several threads at once, fail in cppTango now and then
+(measured: "Could not find event consumer for ptr"); later ones need not wait for each other."""
 
 
 def _lines(proxy: tango.DeviceProxy, attribute: str) -> list[str]:

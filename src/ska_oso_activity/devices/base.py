@@ -10,6 +10,7 @@ import gc
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,8 @@ class OsoDevice(LoggingDevice):
     """Base of ActivityDevice and ScriptExecution."""
 
     _setup_error: Exception | None = None
-    _setup_lock: threading.Lock
+    _tango_properties: dict[str, Any]
+    _tango_properties: dict[str, Any]
     _life_ended: threading.Event
     _debugger: Debugger | None = None
 
@@ -109,14 +111,13 @@ class OsoDevice(LoggingDevice):
     def init_device(self) -> None:
         """Start, or start again: what runs elsewhere goes on and is picked up."""
         START_UP.hold_requests(self)
-        super().init_device()
+        again = hasattr(self, "publisher")
+        stale = self._read_properties(again=again)
         self._troubles: dict[str, Trouble] = {}
         self._trouble_lock = threading.Lock()
         self._setup_error = None
         self._power = DevState.ON
-        again = hasattr(self, "publisher")
         if not again:
-            self._setup_lock = threading.Lock()
             self.publisher = TangoPublisher(self)
             self.add_version_info(type(self).__name__, __version__)
             self.add_version_info("ska-oso-activity", __version__)
@@ -139,13 +140,14 @@ class OsoDevice(LoggingDevice):
             self.publisher.start()
         self.report_trouble("logging", self.begin_logging())
         self._life_ended = threading.Event()
-        if not self._set_up():
-            threading.Thread(
-                target=self._keep_setting_up, args=(self._life_ended,), name="setup", daemon=True
-            ).start()
-        threading.Thread(
-            target=self._keep_tidy, args=(self._life_ended,), name="tidy", daemon=True
-        ).start()
+        if stale is not None:
+            self.report_trouble("properties", stale)
+            self._in_this_life(self._keep_reading_properties)
+        with _SETUP_LOCK:
+            done = self._set_up()
+        if not done:
+            self._in_this_life(self._keep_setting_up)
+        self._in_this_life(self._keep_tidy)
         self.publisher.publish(
             [
                 ("State", self.op_state),
@@ -163,13 +165,24 @@ class OsoDevice(LoggingDevice):
         # Nothing here waits for a thread that pushes: the caller holds the device's monitor.
         self._life_ended.set()
         self.publisher.pause()
-        with self._setup_lock:
+        with _SETUP_LOCK:
             self.release_component_manager()
+            if _HOLDERS.get(self.get_name()) is self:
+                del _HOLDERS[self.get_name()]
         self.end_logging()
         super().delete_device()
 
+    def _in_this_life(self, work: Callable[[threading.Event], None]) -> None:
+        """Have something done in the background, until the event that it is given is set."""
+        name = work.__name__.removeprefix("_keep_")
+        threading.Thread(target=work, args=(self._life_ended,), name=name, daemon=True).start()
+
     def _set_up(self) -> bool:
-        """Build the services; whether that worked."""
+        """Build the services; whether that worked. Called under `_SETUP_LOCK`."""
+        holder = _HOLDERS.get(self.get_name())
+        if holder is not None and holder is not self:
+            holder.hand_over()
+        _HOLDERS[self.get_name()] = self
         try:
             self.create_component_manager()
         except Exception as error:
@@ -185,11 +198,68 @@ class OsoDevice(LoggingDevice):
     def _keep_setting_up(self, ended: threading.Event) -> None:
         """Try again until it works, or until this life of the device ends."""
         while not ended.wait(SETUP_INTERVAL):
-            with self._setup_lock:
+            with _SETUP_LOCK:
                 if not ended.is_set() and self._set_up():
                     _log.info("the device is set up")
                     self.on_admin_mode(self.read_adminMode())
                     return
+
+    def hand_over(self) -> None:
+        """Let go of the services for another object of the same device.
+
+        There are two of them after two RestartServer at once, which cppTango carries out at the
+        same time: only one is exported, and that is not always the one that came last.
+        """
+        self.release_component_manager()
+        self._setup_error = RuntimeError("another object of this device has its services")
+        self._in_this_life(self._keep_looking_who_is_exported)
+
+    def _keep_looking_who_is_exported(self, ended: threading.Event) -> None:
+        """Take the services back if clients speak to this object."""
+        while not ended.wait(SETUP_INTERVAL):
+            try:
+                read = tango.DeviceProxy(self.get_name()).read_attribute("serverStartedAt")
+            except tango.DevFailed:
+                continue
+            # PyTango adds `value` in a way that its types do not show.
+            if read.value != self.publisher.values["serverStartedAt"]:  # type: ignore[attr-defined]
+                return
+            with _SETUP_LOCK:
+                if not ended.is_set() and self._set_up():
+                    self.on_admin_mode(self.read_adminMode())
+                    return
+
+    def _read_properties(self, *, again: bool) -> str | None:
+        """Read the properties of the device; what is wrong with them if those read before hold.
+
+        Raises:
+            DevFailed: there are none from before.
+        """
+        try:
+            super().init_device()
+        except tango.DevFailed as failure:
+            if not again:
+                raise
+            reason = str(failure.args[0].desc).splitlines()[0]
+            _log.error(
+                "the properties cannot be read at Init, so those read before hold: %s", reason
+            )
+            return f"they could not be read at Init, so those read before hold: {reason}"
+        return None
+
+    def _keep_reading_properties(self, ended: threading.Event) -> None:
+        """When the Tango database answers again, see whether the properties are still the same."""
+        while not ended.wait(SETUP_INTERVAL):
+            in_use = dict(self._tango_properties)
+            try:
+                tango.Util.instance().get_database().get_info()
+                self.get_device_properties()
+            except tango.DevFailed:
+                continue
+            same, self._tango_properties = self._tango_properties == in_use, in_use
+            changed = "they have changed since they were read: Init takes them up"
+            self.report_trouble("properties", None if same else changed)
+            return
 
     def _keep_tidy(self, ended: threading.Event) -> None:
         """Take finished commands from the lists in time, also if nothing else happens."""
@@ -272,6 +342,11 @@ class OsoDevice(LoggingDevice):
             raise RuntimeError("the property DebugPort is 0")
         return self._debugger.attach()
 
+
+_HOLDERS: dict[str, OsoDevice] = {}
+"""Of each device, by its name, the object that has its services."""
+_SETUP_LOCK = threading.RLock()
+"""Held while services are built or let go of."""
 
 SETUP_INTERVAL = 2.0
 """Seconds between two attempts to set a device up."""
