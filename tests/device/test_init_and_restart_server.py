@@ -11,7 +11,6 @@ import tango
 from tests.device.client import Client, until
 from tests.device.stack import ACTIVITY_DEVICE, SCRIPT_EXECUTION, Stack
 
-
 IN_ORDER = "The device is in ON state."
 
 

@@ -495,8 +495,9 @@ class TangoExecutor:
 
 _ONE_BY_ONE = threading.Lock()
 _EVENTS_CAME = threading.Event()
-"""The first subscriptions of a process, made by several threads at once, fail in cppTango now and then
-(measured: "Could not find event consumer for ptr"); later ones need not wait for each other."""
+"""The first subscriptions of a process, made by several threads at once, fail in cppTango now and
+then (measured: "Could not find event consumer for ptr"); later ones need not wait for each other.
+"""
 
 
 def _lines(proxy: tango.DeviceProxy, attribute: str) -> list[str]:
