@@ -68,7 +68,6 @@ class OsoDevice(LoggingDevice):
 
     _setup_error: Exception | None = None
     _tango_properties: dict[str, Any]
-    _tango_properties: dict[str, Any]
     _life_ended: threading.Event
     _debugger: Debugger | None = None
 
@@ -241,10 +240,9 @@ class OsoDevice(LoggingDevice):
             if not again:
                 raise
             reason = str(failure.args[0].desc).splitlines()[0]
-            _log.error(
-                "the properties cannot be read at Init, so those read before hold: %s", reason
-            )
-            return f"they could not be read at Init, so those read before hold: {reason}"
+            trouble = f"they could not be read at Init, so those read before hold: {reason}"
+            _log.error("properties: %s", trouble)
+            return trouble
         return None
 
     def _keep_reading_properties(self, ended: threading.Event) -> None:
