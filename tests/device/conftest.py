@@ -19,7 +19,7 @@ _failures: dict[str, str] = {}
 STACKS: dict[str, tuple[str, ...]] = {
     "stack": (),
     "fragile_stack": (),
-    "telescope_stack": ("--simulate-tmc", "--tmc-delay", "0.05"),
+    "telescope_stack": ("--simulate-tmc", "--subarrays", "16", "--tmc-delay", "0.05"),
 }
 """With the options that each is started with."""
 FORKED = {*STACKS, "own_stack"}

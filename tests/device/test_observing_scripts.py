@@ -38,7 +38,7 @@ class Site:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.client = Client()
-        copied = samples.install(stack.directory / "samples", with_telescope=True)
+        copied = samples.install(stack.directory / "samples")
         for script in copied.scripts.glob("*.py"):
             shutil.copy(script, stack.scripts)
 
@@ -60,6 +60,11 @@ class Site:
 
     def begin(self, sbd_id, script, subarray=1, **kwargs):
         return self.client.start(sbd_id, **self._request(script, subarray, kwargs))
+
+    def send(self, sbd_id, script, subarray, **kwargs):
+        """Begin, and wait for nothing; the command's id."""
+        request = {"sbd_id": sbd_id, **self._request(script, subarray, kwargs)}
+        return self.client.send("RunActivity", request)
 
     @staticmethod
     def _request(script, subarray, kwargs):
@@ -141,6 +146,22 @@ def test_the_steps_can_be_activities_of_their_own(site, telescope):
     assert [run.states for run in runs] == [SUCCESS] * 3, [run.activity["error"] for run in runs]
     assert len(runs[0].activity["result"]["receptors"]) == 4
     assert runs[2].activity["result"] == {"subarray_id": 2, "obs_state": "EMPTY"}
+
+
+def test_sixteen_subarrays_observe_at_once(site):
+    sbd_id, telescope = site.block(BLOCKS["low"])
+
+    begun = [
+        site.send(sbd_id, "allocate_and_observe", subarray=number, seconds_per_scan=0.2)
+        for number in range(1, 17)
+    ]
+    runs = [site.client.finish(command_id) for command_id in begun]
+
+    assert [run.states for run in runs] == [SUCCESS] * 16, [run.activity["error"] for run in runs]
+    results = [run.activity["result"] for run in runs]
+    assert [each["subarray_id"] for each in results] == list(range(1, 17))
+    assert {(each["scans"], each["obs_state"]) for each in results} == {(5, "EMPTY")}
+    assert {subarray(telescope, n).obsState for n in range(1, 17)} == {0}
 
 
 def test_allocating_twice_the_wrong_way_is_refused_in_words(site):

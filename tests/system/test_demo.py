@@ -1,6 +1,7 @@
 """`make demo` in small: the same command, with short scans."""
 
 import json
+import re
 import signal
 import subprocess
 import tempfile
@@ -10,6 +11,9 @@ import psutil
 import pytest
 
 from tests.system.processes import CLI, ours
+
+REAL = Path(__file__).parents[2].parent / "shared" / "data" / "sbd"
+NO_DATA = "the real blocks are not kept beside this checkout (../shared/data/sbd)"
 
 
 @pytest.fixture
@@ -27,9 +31,51 @@ def test_a_mid_and_a_low_block_are_observed_side_by_side(temporary):
     for number in (1, 2):
         assert f"subarray {number}  " in demo.stdout
     assert demo.stdout.count("RUNNING -> SUCCEEDED") == 2
+    assert demo.stdout.count("obs_state: EMPTY") == 2
     assert "All SUCCEEDED" in demo.stdout
     assert "UNKNOWN" not in demo.stdout
     assert list(temporary.iterdir()) == []
+
+
+def test_the_viewer_sees_what_each_subarray_is_doing(temporary):
+    demo = ours("demo", "--seconds-per-scan", "0.1")
+
+    for name, pointings in ("mid-tmc/subarray/01", 6), ("low-tmc/subarray/02", 5):
+        states = re.findall(rf"{name} is ([A-Z]+)$", demo.stdout, re.MULTILINE)
+        assert states.count("CONFIGURING") == states.count("SCANNING") == pointings
+        assert states.count("RESOURCING") == 2
+        assert states[-1] == "EMPTY"
+
+
+@pytest.mark.parametrize(
+    ("name", "scans"),
+    [
+        ("services-16.3.1_mid_single_scan_with_constraints.json", 1),
+        ("services-16.3.1_expected_low_sbd.json", 6),
+    ],
+)
+def test_our_script_observes_the_newest_real_blocks(temporary, name, scans):
+    if not REAL.is_dir():
+        pytest.skip(NO_DATA)
+
+    demo = ours("demo", "--block", str(REAL / name), "--sample-script", "--seconds-per-scan", "0.1")
+
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert f"scans: {scans}" in demo.stdout
+    assert "obs_state: EMPTY" in demo.stdout
+
+
+def test_our_script_says_what_it_cannot_do_with_an_old_block(temporary):
+    if not REAL.is_dir():
+        pytest.skip(NO_DATA)
+    block = REAL / "oet-6.1.0_mid_sb_example.json"
+
+    demo = ours("demo", "--block", str(block), "--activity", "observe", "--sample-script")
+
+    assert demo.returncode == 1
+    assert "csp_configurations[csp config 123]" in demo.stdout
+    assert "supported: midcbf" in demo.stdout
+    assert "Traceback" not in demo.stdout
 
 
 def test_a_block_of_ones_own_is_run_by_the_script_beside_it(temporary, tmp_path_factory):
@@ -82,13 +128,13 @@ def command_line(process: psutil.Process) -> str:
 
 
 def demo_in_which_is_killed(part: str) -> "subprocess.CompletedProcess[str]":
-    """Run the demo, and SIGKILL the process with `part` in its command line once both run."""
+    """Run the demo, and SIGKILL the process with `part` in its command line once both scan."""
     demo = subprocess.Popen(
         [*CLI, "demo", "--seconds-per-scan", "0.5"], stdout=subprocess.PIPE, text=True
     )
     assert demo.stdout
     seen = []
-    while "".join(seen).count("-> RUNNING") < 2:
+    while not all(f"subarray/0{number} is SCANNING" in "".join(seen) for number in (1, 2)):
         seen.append(demo.stdout.readline())
         assert seen[-1], "".join(seen)
     found = []
@@ -110,6 +156,16 @@ def test_killing_one_of_our_processes_loses_nothing(temporary, part):
     assert demo.returncode == 0, demo.stdout
     assert demo.stdout.count("-> SUCCEEDED") == 2
     assert "All SUCCEEDED" in demo.stdout
+    assert list(temporary.iterdir()) == []
+
+
+def test_killing_the_simulators_fails_the_activities_and_says_which_device_it_was(temporary):
+    demo = demo_in_which_is_killed("ska_oso_activity.simulators.server")
+
+    assert demo.returncode == 1
+    for name in ("mid-tmc/subarray/01", "low-tmc/subarray/02"):
+        failed = rf"RUNNING -> FAILED  SCRIPT_ERROR: (ConnectionLost|SubarrayAstray): {name} "
+        assert re.search(failed, demo.stdout), demo.stdout
     assert list(temporary.iterdir()) == []
 
 

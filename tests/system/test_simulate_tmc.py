@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from ska_oso_activity.samples import install
-from tests.system.processes import START_LIMIT, wait_until
+from tests.system.processes import CLI, START_LIMIT, wait_until
 
 ASSIGNS = """
 import json, os, threading
@@ -98,6 +100,35 @@ def test_scripts_of_both_telescopes_find_theirs_and_it_comes_back_when_killed(up
     assert "IDLE: mid-tmc/subarray/02" in mid
     assert "IDLE: low-tmc/subarray/02" in low
     assert "TmcSimulator/01 ended (signal SIGKILL); started again in 0.2 s" in stack.said()
+
+
+OBS_STATE = "import tango; print(tango.DeviceProxy('mid-tmc/subarray/01').obsState.name)"
+
+
+def test_a_stop_aborts_the_subarray_by_our_script_where_there_is_no_other(up, site):
+    (site.scripts / "abort.py").unlink()
+    stack = up("--simulate-tmc", "--oda", site.oda, "--scripts", site.scripts)
+    arguments = ("--script-args", json.dumps({"main": {"kwargs": {"seconds_per_scan": 100}}}))
+    words = ("run", site.mid_sbd_id, "allocate_and_observe", "--subarray", "1", *arguments)
+    with subprocess.Popen(
+        [*CLI, *words], env=stack.environment, stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdout
+        assert any("mid-tmc/subarray/01 is SCANNING" in line for line in client.stdout)
+        stopped = stack.run("stop", "--subarray", "1")
+        client.communicate(timeout=60)
+    obs_state = subprocess.run(
+        [sys.executable, "-c", OBS_STATE],
+        env=stack.environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert "STOPPED; the abort script was run" in stopped.stdout
+    assert client.returncode == 3
+    assert obs_state.stdout == "ABORTED\n"
 
 
 def test_names_numbers_and_delays_can_be_chosen_anew_at_each_start(up, site, left):

@@ -23,8 +23,10 @@ from ska_oso_activity.domain.scheduling_block import (
 )
 from ska_oso_activity.domain.script import FileSystemScript, GitScript
 
-ACTIVITY = "observe"
-"""The activity that is run unless another is named."""
+OURS = "allocate_and_observe"
+"""The activity of our samples, and the script that stands in for others: from EMPTY to EMPTY."""
+THEIRS = "observe"
+"""The activity of another block that is run unless one is named."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ def of_samples(directory: Path) -> Plan:
     """Our Mid block on subarray 1 and our Low block on subarray 2, copied into `directory`."""
     copy = samples.install(directory)
     requests = (
-        {"sbd_id": copy.mid_sbd_id, "activity_name": ACTIVITY, "subarray_id": 1},
-        {"sbd_id": copy.low_sbd_id, "activity_name": ACTIVITY, "subarray_id": 2},
+        {"sbd_id": copy.mid_sbd_id, "activity_name": OURS, "subarray_id": 1},
+        {"sbd_id": copy.low_sbd_id, "activity_name": OURS, "subarray_id": 2},
     )
     return Plan(copy.oda, requests, (copy.scripts,))
 
@@ -66,7 +68,7 @@ def of_block(
         activity: its name; `observe`, or the only one, unless given.
         scripts: where its script may be if the path that the block names does not exist; the
             block's own folder unless given.
-        sample_script: run our own `observe.py` instead, which goes through the block's scans.
+        sample_script: run our own `allocate_and_observe.py` instead, which makes all scans.
 
     Raises:
         UsageError: it cannot be run here; the text says what to do.
@@ -83,10 +85,10 @@ def of_block(
     repositories: tuple[str, ...] = ()
     note = ""
     if sample_script:
-        ours = samples.install(directory).scripts / "observe.py"
+        ours = samples.install(directory).scripts / f"{OURS}.py"
         roots = (ours.parent,)
         content = _with_activity(block, name, {"kind": "filesystem", "path": ours.as_uri()})
-        note = "A copy of the block runs our sample script; nothing is sent to a telescope."
+        note = f"A copy of the block runs our {OURS}.py, on a simulated telescope."
     elif isinstance(script, FileSystemScript):
         named = Path(path_of_file_uri(script.uri) or script.uri)
         found = _script_here(named, (scripts or file.parent).resolve(), name)
@@ -116,8 +118,8 @@ def _read(file: Path) -> SchedulingBlock:
 
 def _the_activity(block: SchedulingBlock) -> str:
     names = list(block.activities)
-    if ACTIVITY in names:
-        return ACTIVITY
+    if THEIRS in names:
+        return THEIRS
     if len(names) == 1:
         return names[0]
     raise UsageError(
@@ -135,7 +137,7 @@ def _script_here(named: Path, scripts: Path, activity: str) -> Path:
     raise UsageError(
         f"activity {activity} of the block runs {named}, which does not exist on this machine, and "
         f"there is no {named.name} in {scripts} either. Put the script there; name the directory "
-        "that has it with --scripts DIR; or see the block's scans with --sample-script"
+        "that has it with --scripts DIR; or have our script observe the block with --sample-script"
     )
 
 

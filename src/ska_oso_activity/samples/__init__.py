@@ -1,4 +1,4 @@
-"""Scheduling Blocks and scripts to try the package with; stands beside the layers.
+"""Scheduling Blocks and scripts that observe them; stands beside the layers.
 
 The shipped blocks name their scripts below a placeholder, because a block holds absolute paths and
 the package may be installed anywhere. `install` makes the copy that can be run.
@@ -8,13 +8,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LOW_SBD_ID", "MID_SBD_ID", "Samples", "install"]
+__all__ = ["ABORT_SCRIPT", "LOW_SBD_ID", "MID_SBD_ID", "Samples", "install"]
 
 MID_SBD_ID = "sbd-mid-20261124-00001"
 LOW_SBD_ID = "sbd-low-20261124-00001"
 
 _SHIPPED = Path(__file__).parent
 _PLACEHOLDER = "file:///samples/scripts/"
+
+ABORT_SCRIPT = _SHIPPED / "scripts" / "abort.py"
+"""The abort script, where it is installed."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +32,15 @@ class Samples:
     low_sbd_id: str
 
 
-def install(directory: Path, *, with_telescope: bool = False) -> Samples:
+def install(directory: Path) -> Samples:
     """Write a ready-to-use copy of the samples into `directory`, which is made if it is missing.
 
     Samples that are already there are written anew; whatever else the directory holds stays.
-
-    Args:
-        with_telescope: whether the scripts are to drive a telescope, real or simulated. If not,
-            `allocate`, `observe` and `abort` are copied as they are for a machine without any: they
-            go through the block and say what they would do.
     """
     directory = directory.resolve()
     samples = Samples(directory / "oda", directory / "scripts", MID_SBD_ID, LOW_SBD_ID)
-    for folder in ("scripts",) if with_telescope else ("scripts", "without_telescope"):
-        for script in (_SHIPPED / folder).glob("*.py"):
-            _write(samples.scripts / script.name, script.read_text(encoding="utf-8"))
+    for script in (_SHIPPED / "scripts").glob("*.py"):
+        _write(samples.scripts / script.name, script.read_text(encoding="utf-8"))
     real_prefix = json.dumps(f"file://{samples.scripts}/")[1:-1]  # escaped, without its quotes
     for block in (_SHIPPED / "oda").rglob("*.json"):
         text = block.read_text(encoding="utf-8").replace(_PLACEHOLDER, real_prefix)

@@ -25,7 +25,8 @@ def test_the_samples_run_on_two_subarrays(tmp_path):
 
     assert [request["subarray_id"] for request in plan.requests] == [1, 2]
     for request in plan.requests:
-        assert (plan.oda / "sbd" / request["sbd_id"] / "1.json").is_file()
+        block = json.loads((plan.oda / "sbd" / request["sbd_id"] / "1.json").read_text())
+        assert request["activity_name"] in block["activities"]
 
 
 def test_a_block_is_copied_to_the_byte_when_its_script_exists(tmp_path):
@@ -106,7 +107,7 @@ def test_our_sample_script_can_stand_in_for_any(tmp_path):
     plan = of_block(file, tmp_path / "demo", sample_script=True)
 
     copy = json.loads((plan.oda / "sbd" / "sbd-1" / "3.json").read_text())
-    script = tmp_path / "demo" / "scripts" / "observe.py"
+    script = tmp_path / "demo" / "scripts" / "allocate_and_observe.py"
     assert copy["activities"]["observe"] == {"kind": "filesystem", "path": script.as_uri()}
     assert plan.repositories == ()
     assert script.is_file()

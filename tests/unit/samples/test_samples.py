@@ -1,6 +1,5 @@
-"""The sample blocks have the shape of real ones, and the sample scripts read both."""
+"""The sample blocks have the shape of real ones, and their activities are the sample scripts."""
 
-import importlib.util
 import json
 import runpy
 import sys
@@ -13,6 +12,7 @@ import pytest
 
 import ska_oso_activity
 from ska_oso_activity import samples
+from ska_oso_activity.observing import Observation
 
 SHIPPED = Path(samples.__file__).parent
 SHIPPED_BLOCKS = sorted((SHIPPED / "oda").rglob("*.json"))
@@ -57,16 +57,9 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> FakeScript:
     return fake
 
 
-@pytest.fixture
-def observe(reports: FakeScript) -> dict[str, Any]:
-    """The functions of observe.py."""
-    return load("observe")
-
-
 def load(name: str) -> dict[str, Any]:
-    """A script as it is installed where there is no telescope."""
-    plain = SHIPPED / "without_telescope" / f"{name}.py"
-    return runpy.run_path(str(plain if plain.is_file() else SHIPPED / "scripts" / plain.name))
+    """The functions of a script."""
+    return runpy.run_path(str(SHIPPED / "scripts" / f"{name}.py"))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -134,18 +127,20 @@ def test_what_a_block_refers_to_is_in_the_block(path: Path) -> None:
     )
 
 
-def test_both_demo_observations_fit_into_fifteen_seconds(observe: dict[str, Any]) -> None:
-    durations = [[scan.seconds for scan in observe["scans_of"](read(p))] for p in SHIPPED_BLOCKS]
+def test_both_blocks_are_observed_within_fifteen_seconds() -> None:
+    steps = [Observation(read(path)).steps for path in SHIPPED_BLOCKS]
 
-    assert all(3 <= len(seconds) <= 5 for seconds in durations)
-    assert sum(map(sum, durations)) < 12
+    assert all(3 <= len(each) <= 6 for each in steps)
+    assert all(sum(step.duration for step in each) < 10 for each in steps)
 
 
 @pytest.mark.parametrize("path", SHIPPED_BLOCKS, ids=lambda path: path.parent.name)
 def test_every_activity_names_a_shipped_script_below_the_placeholder(path: Path) -> None:
     activities = read(path)["activities"]
 
-    assert list(activities) == ["observe", "allocate", "hello"]
+    assert list(activities) == [
+        "allocate_and_observe", "allocate", "observe", "release", "hello",
+    ]  # fmt: skip
     for name, activity in activities.items():
         assert activity["kind"] == "filesystem"
         assert activity["path"] == f"file:///samples/scripts/{name}.py"
@@ -250,17 +245,6 @@ def test_all_scripts_are_installed(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("with_telescope", [True, False])
-def test_the_scripts_drive_a_telescope_only_if_there_is_one(
-    tmp_path: Path, with_telescope: bool
-) -> None:
-    installed = samples.install(tmp_path, with_telescope=with_telescope)
-
-    for name in ("abort", "allocate", "observe"):
-        text = (installed.scripts / f"{name}.py").read_text(encoding="utf-8")
-        assert ("ska_oso_activity.observing" in text) is with_telescope
-
-
 def test_installing_twice_is_installing_once(tmp_path: Path) -> None:
     first = samples.install(tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
@@ -285,181 +269,7 @@ def test_a_relative_directory_is_made_absolute(
     assert installed.scripts == tmp_path.resolve() / "here" / "scripts"
 
 
-# --- observe
-
-
-def installed_block(directory: Path, telescope: str) -> str:
-    installed = samples.install(directory)
-    sbd_id = installed.mid_sbd_id if telescope == "ska_mid" else installed.low_sbd_id
-    return str(installed.oda / "sbd" / sbd_id / "1.json")
-
-
-@pytest.mark.parametrize(
-    ("telescope", "scans", "targets"),
-    [
-        ("ska_mid", 4, ["PKS B1934-638", "PKS B0023-263", "NGC 253"]),
-        ("ska_low", 5, ["Pictor A", "Large Magellanic Cloud", "Fornax A"]),
-    ],
-)
-def test_observe_sums_up_what_it_went_through(
-    tmp_path: Path, observe: dict[str, Any], telescope: str, scans: int, targets: list[str]
-) -> None:
-    observe["init"](subarray_id=3)
-    summary = observe["main"](
-        sb_json=installed_block(tmp_path, telescope), sbi_id="sbi-1", seconds_per_scan=0
-    )
-
-    assert summary == {"scans": scans, "targets": targets, "subarray_id": 3}
-    assert json.loads(json.dumps(summary)) == summary
-
-
-def test_observe_announces_each_scan_and_reports_progress_up_to_one(
-    tmp_path: Path, observe: dict[str, Any], reports: FakeScript
-) -> None:
-    observe["main"](installed_block(tmp_path, "ska_mid"), seconds_per_scan=0)
-
-    assert reports.announced == [
-        "scan 1 of 4: target PKS B1934-638 for 0.0 s",
-        "scan 2 of 4: target PKS B0023-263 for 0.0 s",
-        "scan 3 of 4: target NGC 253 for 0.0 s",
-        "scan 4 of 4: target PKS B0023-263 for 0.0 s",
-    ]
-    assert reports.fractions == [0.25, 0.5, 0.75, 1.0]
-
-
-def test_each_scan_takes_the_time_that_the_block_says(
-    tmp_path: Path, observe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(observe["time"], "sleep", slept.append)
-
-    observe["main"](installed_block(tmp_path, "ska_mid"))
-
-    assert slept == [1.5, 1.0, 2.0, 1.0]
-
-
-def test_without_init_the_subarray_is_that_of_the_activity(
-    tmp_path: Path, observe: dict[str, Any], reports: FakeScript
-) -> None:
-    reports.lane = 7
-
-    summary = observe["main"](installed_block(tmp_path, "ska_low"), seconds_per_scan=0)
-
-    assert summary["subarray_id"] == 7
-
-
-REAL_SCANS = {
-    "oet-4.0.0_low_sb_example.json": [
-        ("Drift scan at 45 degs", 64.0), ("Drift scan at 85 degs", 64.0),
-        ("Drift scan at 85 degs", 64.0), ("Drift scan at 45 degs", 64.0),
-    ],
-    "oet-4.0.0_mid_sb_example.json": [("Polaris Australis", 60.0)] * 4,
-    "oet-5.0.0_mid_sb_example.json": [
-        ("Polaris Australis", 60.0), ("M83", 60.0), ("M83", 60.0), ("Polaris Australis", 60.0),
-    ],
-    "oet-6.1.0_mid_sb_example.json": [
-        ("Polaris Australis", 6.0), ("M83", 6.0), ("M83", 6.0), ("Polaris Australis", 6.0),
-    ],
-    # This block's scans name a target that it does not define.
-    "oet-8.0.0-rc.1_low_sb_example.json": [("target #1", 12.8)] * 2,
-    "oet-8.0.0-rc.1_mid_sb_example.json": [
-        ("Polaris Australis", 60.0), ("M83", 60.0), ("M83", 60.0), ("Polaris Australis", 60.0),
-    ],
-    FULLEST_LOW: [
-        ("Hercules A", 600.0), ("47 tuc", 3600.0), ("Hercules A", 600.0),
-        ("Hercules A", 600.0), ("target42", 3600.0), ("Hercules A", 600.0),
-    ],
-    FULLEST_MID: [("47 tuc", 3600.0)],
-    NEWEST_MID: [("JVAS B0218+357", 3600.0)],
-}  # fmt: skip
-REAL_RECEPTORS = {
-    "oet-4.0.0_low_sb_example.json": ["station 1", "station 2"],
-    "oet-4.0.0_mid_sb_example.json": ["0001", "0002"],
-    "oet-6.1.0_mid_sb_example.json": ["SKA001", "SKA002"],
-    "oet-8.0.0-rc.1_low_sb_example.json": [f"station {n}" for n in (345, 350, 352, 431)],
-    NEWEST_MID: ["SKA001", "SKA036", "SKA077", "SKA100"],
-}
-
-
-@needs_real_blocks
-@pytest.mark.parametrize("name", REAL_SCANS)
-def test_the_scans_of_a_real_block_are_found(observe: dict[str, Any], name: str) -> None:
-    scans = observe["scans_of"](read(REAL_DIR / name))
-
-    assert [(" and ".join(scan.targets), scan.seconds) for scan in scans] == REAL_SCANS[name]
-
-
-@needs_real_blocks
-@pytest.mark.parametrize("name", REAL_RECEPTORS)
-def test_the_receptors_of_a_real_block_are_found(observe: dict[str, Any], name: str) -> None:
-    assert observe["receptors_of"](read(REAL_DIR / name)) == REAL_RECEPTORS[name]
-
-
-@needs_real_blocks
-def test_every_real_block_can_be_observed(observe: dict[str, Any], reports: FakeScript) -> None:
-    for path in REAL_DIR.glob("*.json"):
-        summary = observe["main"](str(path), seconds_per_scan=0)
-
-        assert summary["scans"] > 0
-        assert summary["targets"]
-    assert all(message.startswith("scan ") for message in reports.announced)
-
-
-def test_a_block_without_scans_gets_a_single_pass_and_says_so(
-    tmp_path: Path, observe: dict[str, Any], reports: FakeScript
-) -> None:
-    block = shipped("ska_mid")
-    del block["dish_allocations"]["scan_sequence"]
-    path = tmp_path / "block.json"
-    path.write_text(json.dumps(block))
-
-    summary = observe["main"](str(path), seconds_per_scan=0)
-
-    assert summary["scans"] == 3
-    assert summary["targets"] == ["PKS B1934-638", "PKS B0023-263", "NGC 253"]
-    assert reports.announced[0] == "the block holds no scans: a single pass over its 3 target(s)"
-
-
-def test_station_beams_observe_side_by_side(observe: dict[str, Any]) -> None:
-    block = shipped("ska_low")
-    first = block["mccs_allocation"]["subarray_beams"][0]
-    second = first | {"subarray_beam_id": 2, "scan_sequence": first["scan_sequence"][1:3]}
-    block["mccs_allocation"]["subarray_beams"].append(second)
-
-    scans = observe["scans_of"](block)
-
-    assert len(scans) == 5
-    assert scans[0] == (["Pictor A", "Large Magellanic Cloud"], 1.5)
-    assert scans[2] == (["Pictor A"], 0.8)
-
-
-def test_a_sequence_that_names_an_unknown_scan_is_refused_by_name(observe: dict[str, Any]) -> None:
-    block = {"scan_definitions": [{"scan_definition_id": "a"}], "scan_sequence": ["a", "b"]}
-
-    with pytest.raises(ValueError, match=r"names \['b'\]; defined are \['a'\]"):
-        observe["scans_of"](block)
-
-
-# --- the other scripts
-
-
-@pytest.mark.parametrize(
-    ("telescope", "receptors"),
-    [
-        ("ska_mid", ["SKA001", "SKA036", "SKA077", "SKA100"]),
-        ("ska_low", ["station 345", "station 350", "station 352", "station 431"]),
-    ],
-)
-def test_allocate_names_the_receptors_and_that_nothing_was_sent(
-    tmp_path: Path, reports: FakeScript, telescope: str, receptors: list[str]
-) -> None:
-    allocate = load("allocate")
-
-    allocate["init"](subarray_id=2)
-    summary = allocate["main"](sb_json=installed_block(tmp_path, telescope), sbi_id="sbi-1")
-
-    assert summary == {"subarray_id": 2, "receptors": receptors}
-    assert reports.announced[-1].endswith("nothing was sent to the telescope")
+# --- the scripts
 
 
 def test_hello_greets_with_the_arguments_of_the_block(
@@ -480,22 +290,6 @@ def test_hello_greets_with_the_arguments_of_the_block(
     assert reports.fractions[-1] == 1.0
 
 
-def test_abort_says_that_it_aborts_nothing(reports: FakeScript) -> None:
-    abort = load("abort")
-
-    abort["init"](subarray_id=5)
-    summary = abort["main"](reason="wind")
-
-    assert summary == {"subarray_id": 5, "aborted": False}
-    assert reports.announced == ["subarray 5 would be aborted; nothing was sent to the telescope"]
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("ska_oso_activity.script") is None,
-    reason="ska_oso_activity.script is not there yet",
-)
-def test_the_scripts_run_outside_an_activity_too(tmp_path: Path) -> None:
-    summary = load("observe")["main"](installed_block(tmp_path, "ska_mid"), seconds_per_scan=0)
-
-    assert summary["scans"] == 4
-    assert summary["subarray_id"] is None
+def test_the_abort_script_is_where_it_is_said_to_be() -> None:
+    assert samples.ABORT_SCRIPT.is_file()
+    assert samples.ABORT_SCRIPT.parent == SHIPPED / "scripts"

@@ -36,4 +36,5 @@ def main(
         allocated = observation.allocate(subarray)
         observed = observation.observe(subarray)
         observation.release(subarray)
-        return {"subarray_id": subarray.id, **allocated, **observed}
+        ends = {"obs_state": subarray.obs_state.name}
+        return {"subarray_id": subarray.id, **observed, **allocated, **ends}
