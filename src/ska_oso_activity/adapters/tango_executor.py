@@ -138,6 +138,9 @@ class TangoExecutor:
         self._server_started: str | None = None
         self._closing = threading.Event()
         self._unanswered_since: float | None = None
+        self._last_sign = 0.0
+        """When it last answered a command or told an event: the heartbeat of one that is busy may
+        wait long for its turn."""
         self._contact_lock = threading.Lock()
         self._lost = False
         self._thread = threading.Thread(target=self._follow, name=f"follow-{name}", daemon=True)
@@ -212,7 +215,9 @@ class TangoExecutor:
                 if self._proxy is None:
                     self._proxy = self._connect(COMMAND_TIMEOUT_MS)
                 proxy = self._proxy
-            return call(proxy)
+            answer = call(proxy)
+            self._last_sign = time.monotonic()
+            return answer
 
     def _connect(self, timeout_ms: int) -> tango.DeviceProxy:
         proxy = self._proxy_of(self.name)
@@ -266,6 +271,9 @@ class TangoExecutor:
                 self._keep_cursor()
                 self._take(HEARTBEAT if self._hears else QUICK_HEARTBEAT)
             except Exception as error:
+                if isinstance(error, ExecutorUncertain) and not self._is_silent() and connected:
+                    self._closing.wait(RECONNECT_PAUSE)
+                    continue
                 if not told:
                     unexpected = None if isinstance(error, ExecutorUnavailable) else error
                     _log.info("%s: %s", self.name, error, exc_info=unexpected)
@@ -279,7 +287,7 @@ class TangoExecutor:
         pause = SILENCE
         while not self._closing.wait(pause):
             since = self._unanswered_since
-            silent = 0.0 if since is None else time.monotonic() - since
+            silent = 0.0 if since is None else time.monotonic() - max(since, self._last_sign)
             # Whatever is asked from now on is not overdue before this.
             pause = max(SILENCE - silent, RECONNECT_PAUSE)
             if self._lost or since is None or silent < SILENCE:
@@ -289,6 +297,9 @@ class TangoExecutor:
                 if self._unanswered_since == since:
                     self._lost = True
                     self._tell(lambda: self._listener.on_executor_lost(self.name))
+
+    def _is_silent(self) -> bool:
+        return time.monotonic() - self._last_sign >= SILENCE
 
     def _make_contact(self) -> None:
         """Subscribe (anew), catch up with what was missed, and say that the executor is there."""
@@ -387,6 +398,7 @@ class TangoExecutor:
         if event.err:
             self._inbox.put(("wake", None))
         elif event.attr_value is not None and event.attr_value.value not in ("", None):
+            self._last_sign = time.monotonic()
             self._inbox.put((name, event.attr_value.value))
 
     def _take(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +28,7 @@ class Executor:
     def __init__(self) -> None:
         self.mute = True
         self.away = False
+        self.busy = False
         self.events: list[dict[str, Any]] = []
         self.values = {"serverStartedAt": "t1", "procedureEvent": "", "freeSlots": 5}
         self.values |= {"scriptProgress": "", "scriptMessage": "", "processCheck": ""}
@@ -44,6 +46,8 @@ class Executor:
 
     def read_attributes(self, names: tuple[str, ...]) -> list[SimpleNamespace]:
         self._answer()
+        if self.busy:
+            raise failure(tango.CommunicationFailed, "API_DeviceTimedOut", "TRANSIENT_CallTimedout")
         return [SimpleNamespace(value=self.values[name]) for name in names]
 
     def read_attribute(self, name: str) -> SimpleNamespace:
@@ -75,6 +79,7 @@ class Listener:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
+        self.follower: TangoExecutor | None = None
 
     def __getattr__(self, name: str) -> Any:
         return lambda _, *news: self.told.append((name.removeprefix("on_"), *news))
@@ -88,6 +93,7 @@ def followed(monkeypatch):
     monkeypatch.setattr(tango_executor, "RESUBSCRIBE_PAUSE", 0.3)
     executor, listener = Executor(), Listener()
     follower = TangoExecutor(NAME, listener, proxy_of=lambda _: executor)
+    listener.follower = follower
     follower.begin()
     yield executor, listener
     follower.close()
@@ -127,6 +133,23 @@ def test_events_are_listened_to_as_soon_as_they_can_be(followed):
 
     assert tries >= 2
     assert listener.told.count(("executor_back",)) == 1
+
+
+def test_one_that_answers_commands_is_there_though_a_heartbeat_waits_too_long(
+    followed, monkeypatch
+):
+    executor, listener = followed
+    eventually(lambda: ("executor_back",) in listener.told)
+    follower = listener.follower
+    executor.busy = True
+    began = time.monotonic()
+    while time.monotonic() < began + 2 * tango_executor.SILENCE:
+        follower.events_since(0)
+    assert ("executor_lost",) not in listener.told
+
+    eventually(lambda: ("executor_lost",) in listener.told, 4)
+    executor.busy = False
+    eventually(lambda: listener.told.count(("executor_back",)) == 2, 4)
 
 
 @pytest.mark.parametrize("mute", [True, False])
