@@ -26,10 +26,9 @@ from ska_oso_activity.devices.control_model import (
     AdminMode,
     HealthState,
 )
-from ska_oso_activity.devices.debugger import Debugger, add_debug_command
+from ska_oso_activity.devices.debugger import Debugger, allow_debugging
 from ska_oso_activity.devices.logging_device import LoggingDevice
 from ska_oso_activity.devices.logging_targets import PROCESS_LOG
-from ska_oso_activity.devices.operating_device import MODES
 from ska_oso_activity.devices.published import published
 from ska_oso_activity.devices.publisher import TangoPublisher
 from ska_oso_activity.devices.start_up import START_UP
@@ -68,6 +67,7 @@ class OsoDevice(LoggingDevice):
 
     _setup_error: Exception | None = None
     _tango_properties: dict[str, Any]
+    _is_memorised: bool = False
     _life_ended: threading.Event
     _debugger: Debugger | None = None
 
@@ -116,21 +116,26 @@ class OsoDevice(LoggingDevice):
         self._trouble_lock = threading.Lock()
         self._setup_error = None
         self._power = DevState.ON
+        before = _PAUSED.pop(self.get_name(), None)
         if not again:
+            if before is not None:
+                before.end()  # that of an object which RestartServer has done away with
             self.publisher = TangoPublisher(self)
             self.add_version_info(type(self).__name__, __version__)
             self.add_version_info("ska-oso-activity", __version__)
         # The same publisher over every Init: what the last life handed over is pushed first.
         for name, value in self.first_values().items():
             self.publisher.values.setdefault(name, value)
-        self.publisher.values["serverStartedAt"] = utc_now()
+        self.publisher.values |= {"serverStartedAt": utc_now(), "commandedState": "None"}
         for name in (*self.publisher.values, *CONSTANT, "_lrcEvent"):
             self.set_change_event(name, True, False)
             self.set_archive_event(name, True, False)
         if not again:
             self.tracker = CommandTracker(self.publisher)
-        self._allow_debugging()
-        self._memorised_write_due = self._has_memorised("adminMode")
+        self.report_trouble("debugging", self._allow_debugging())
+        if stale is None:
+            self._is_memorised = self._has_memorised("adminMode")
+        self._memorised_write_due = self._is_memorised
         self.set_state(self.op_state)
         self.set_status(self.status_text())
         if again:
@@ -152,10 +157,8 @@ class OsoDevice(LoggingDevice):
                 ("State", self.op_state),
                 ("Status", self.status_text()),
                 ("healthState", self.judge_health(self._troubles)),
-                *(
-                    (name, self.publisher.values[name])
-                    for name in ("adminMode", *MODES, "serverStartedAt")
-                ),
+                ("commandedState", "None"),
+                ("serverStartedAt", self.publisher.values["serverStartedAt"]),
             ]
         )
 
@@ -164,6 +167,7 @@ class OsoDevice(LoggingDevice):
         # Nothing here waits for a thread that pushes: the caller holds the device's monitor.
         self._life_ended.set()
         self.publisher.pause()
+        _PAUSED[self.get_name()] = self.publisher
         with _SETUP_LOCK:
             self.release_component_manager()
             if _HOLDERS.get(self.get_name()) is self:
@@ -184,6 +188,7 @@ class OsoDevice(LoggingDevice):
         _HOLDERS[self.get_name()] = self
         try:
             self.create_component_manager()
+            self.apply_admin_mode()
         except Exception as error:
             if str(error) != str(self._setup_error):
                 _log.exception("the device could not be set up")
@@ -200,7 +205,6 @@ class OsoDevice(LoggingDevice):
             with _SETUP_LOCK:
                 if not ended.is_set() and self._set_up():
                     _log.info("the device is set up")
-                    self.on_admin_mode(self.read_adminMode())
                     return
 
     def hand_over(self) -> None:
@@ -225,7 +229,6 @@ class OsoDevice(LoggingDevice):
                 return
             with _SETUP_LOCK:
                 if not ended.is_set() and self._set_up():
-                    self.on_admin_mode(self.read_adminMode())
                     return
 
     def _read_properties(self, *, again: bool) -> str | None:
@@ -234,13 +237,15 @@ class OsoDevice(LoggingDevice):
         Raises:
             DevFailed: there are none from before.
         """
+        if not again:
+            super().init_device()
+            return None
+        in_use = dict(self._tango_properties)
         try:
             super().init_device()
-        except tango.DevFailed as failure:
-            if not again:
-                raise
-            reason = str(failure.args[0].desc).splitlines()[0]
-            trouble = f"they could not be read at Init, so those read before hold: {reason}"
+        except Exception as error:  # what is no number is an error of another kind
+            self._tango_properties = in_use
+            trouble = f"they could not be read at Init, so those read before hold: {_said(error)}"
             _log.error("properties: %s", trouble)
             return trouble
         return None
@@ -250,11 +255,12 @@ class OsoDevice(LoggingDevice):
         while not ended.wait(SETUP_INTERVAL):
             in_use = dict(self._tango_properties)
             try:
-                tango.Util.instance().get_database().get_info()
                 self.get_device_properties()
-            except tango.DevFailed:
+                same = self._tango_properties == in_use
+            except Exception:  # it was told at Init, and is the same now
                 continue
-            same, self._tango_properties = self._tango_properties == in_use, in_use
+            finally:
+                self._tango_properties = in_use
             changed = "they have changed since they were read: Init takes them up"
             self.report_trouble("properties", None if same else changed)
             return
@@ -328,11 +334,14 @@ class OsoDevice(LoggingDevice):
     def GetVersionInfo(self) -> list[str]:
         return [f"{type(self).__name__}, {BUILD_STATE}"]
 
-    def _allow_debugging(self) -> None:
-        """Have the command DebugDevice if the property asks for it."""
-        if self.DebugPort and self._debugger is None:
-            self._debugger = Debugger(self.DebugPort)
-            add_debug_command(self)
+    def _allow_debugging(self) -> str | None:
+        """Have the command DebugDevice as the property asks; what is wrong with that, if it is."""
+        self._debugger = None
+        try:
+            self._debugger = allow_debugging(self, self.DebugPort)
+        except ValueError as error:
+            return str(error)
+        return None
 
     def DebugDevice(self) -> int:
         """See `Debugger.attach`; a command only with the property DebugPort."""
@@ -345,6 +354,8 @@ _HOLDERS: dict[str, OsoDevice] = {}
 """Of each device, by its name, the object that has its services."""
 _SETUP_LOCK = threading.RLock()
 """Held while services are built or let go of."""
+_PAUSED: dict[str, TangoPublisher] = {}
+"""Of each device that was let go of, by its name, the publisher: Init goes on with it."""
 
 SETUP_INTERVAL = 2.0
 """Seconds between two attempts to set a device up."""
@@ -354,6 +365,11 @@ SWITCH_INTERVAL = 0.0005
 """Seconds that a busy thread may keep Python for itself while a command waits for it."""
 GARBAGE_THRESHOLD = 20_000
 """New objects after which cycles among them are looked for; Python's own 700 is for less memory."""
+
+
+def _said(error: Exception) -> str:
+    text = str(error.args[0].desc) if isinstance(error, tango.DevFailed) else str(error)
+    return next(iter(text.splitlines()), type(error).__name__)
 
 
 def set_up_process() -> None:

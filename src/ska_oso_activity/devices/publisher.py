@@ -45,6 +45,7 @@ class TangoPublisher:
         self._views_lock = threading.Lock()
         self._attributes: dict[str, tango.Attribute] = {}
         self._has_device = threading.Event()
+        self._ended = False
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -55,6 +56,12 @@ class TangoPublisher:
     def pause(self) -> None:
         """The device is let go, perhaps for good: what there is to push waits for `resume`."""
         self._has_device.clear()
+
+    def end(self) -> None:
+        """Nobody will resume it: what there is to push is for another one."""
+        self._ended = True
+        self._has_device.set()
+        self._queue.put(_nothing)
 
     def resume(self) -> None:
         """The device is there (again)."""
@@ -84,17 +91,20 @@ class TangoPublisher:
     def _work(self) -> None:
         # A thread that is not Tango's own must say so before it pushes (measured: it crashes else).
         with tango.EnsureOmniThread():
-            while True:
+            while not self._ended:
                 try:
                     task = self._queue.get(timeout=self._next_due())
                 except queue.Empty:
                     task = _nothing
                 self._do(task)
-                self._push_due_views()
+                if not self._ended:
+                    self._push_due_views()
 
     def _do(self, task: Callable[[], None]) -> None:
         while True:
             self._has_device.wait()
+            if self._ended:
+                return
             try:
                 task()
             except _DeviceGoneError:
