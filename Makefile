@@ -63,7 +63,7 @@ faults: venv ## Kill everything at every moment and see what is promised (ARGS="
 # --- Work
 
 test: venv ## Run the tests (ARGS="-k name" chooses some)
-	@$(BIN)/pytest $(ARGS)
+	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/python -m tests.halves)
 
 lint: venv ## Check style, types and layers
 	$(BIN)/ruff check

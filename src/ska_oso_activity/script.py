@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -80,7 +81,8 @@ def load_scheduling_block(reference: str) -> dict[str, Any]:
         reference: its file, as a path (such as main's `sb_json`) or as a `file://` URI.
 
     Raises:
-        ValueError: it is another kind of URI, or the file holds no JSON object.
+        ValueError: it is another kind of URI, or the file holds no JSON object, or doubtful JSON:
+            NaN, infinity, a number too large for a double, a key twice in one object.
         OSError: the file cannot be read.
     """
     path = str(reference)
@@ -89,10 +91,44 @@ def load_scheduling_block(reference: str) -> dict[str, Any]:
         if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
             raise ValueError(f"a Scheduling Block is a path or a file:// URI, not {reference!r}")
         path = unquote(parts.path)
-    block = json.loads(Path(path).read_text(encoding="utf-8"))
+    content = Path(path).read_bytes()
+    try:
+        block = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_no_number,
+            parse_float=_finite,
+        )
+    except RecursionError:
+        raise ValueError(f"{path} holds no Scheduling Block: it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{path} holds no Scheduling Block: {error}") from error
     if isinstance(block, dict):
         return block
     raise ValueError(f"{path} holds a JSON {type(block).__name__}, not a Scheduling Block")
+
+
+# Strict JSON, as in `domain.strict_json`, which scripts do without.
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r:.80} appears twice in one object")
+        found[key] = value
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text:.80} is too large for a double")
+    return value
 
 
 def report_to(reporter: _Reporter | None) -> None:

@@ -1,5 +1,6 @@
 """The library for observing scripts, against the TMC simulators with all their faults."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import tango
 
 from ska_oso_activity import samples
 from ska_oso_activity.observing import (
@@ -250,6 +252,46 @@ def test_an_abort_by_somebody_else_ends_the_scan(tmc):
         thread.join()
 
     assert works_after_an_abort(tmc)
+
+
+@pytest.mark.parametrize(
+    ("ends_it", "words"), [("EndScan", "100 s were asked for"), ("SetDirectObsState", "IDLE")]
+)
+def test_a_scan_that_somebody_else_ends_has_failed(tmc, ends_it, words):
+    observation = observation_of(seconds=100)
+    argument = [int(S.IDLE)] if ends_it == "SetDirectObsState" else []
+
+    with connect(tmc) as subarray:
+        observation.allocate(subarray)
+        thread = in_mid_scan(tmc, lambda device: device.command_inout(ends_it, *argument))
+        began = time.monotonic()
+        with pytest.raises((SubarrayAstray, CommandFailed), match=words):
+            observation.observe(subarray)
+        thread.join()
+
+    assert time.monotonic() - began < PROMPTLY
+    assert works_after_an_abort(tmc)
+
+
+def test_an_abort_outlasts_a_subarray_that_answers_nobody_for_a_while(tmc):
+    observation = observation_of()
+    hangs = threading.Event()
+
+    with connect(tmc) as subarray:
+        observation.allocate(subarray)
+        spoil(tmc, fault_type=0, hang=7.0, commands=["Configure"])
+        device = tmc.device("mid-tmc/subarray/01")
+
+        def configure():
+            hangs.set()
+            with contextlib.suppress(tango.DevFailed):  # it answers after the client's 3 s
+                device.Configure(json.dumps(observation.steps[0].configure))
+
+        thread = threading.Thread(target=configure, daemon=True)
+        thread.start()
+        hangs.wait(30)
+        assert subarray.abort() is S.ABORTED
+        thread.join()
 
 
 def test_a_device_that_dies_in_mid_scan_is_told(tmc):

@@ -89,6 +89,30 @@ def test_what_is_not_a_block_is_refused(tmp_path):
         script.load_scheduling_block(str(tmp_path / "list.json"))
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"scan_duration_ms": NaN}', "NaN is not JSON"),
+        (b'{"x": [-Infinity]}', "-Infinity is not JSON"),
+        (b'{"x": 1e999}', "1e999 is too large"),
+        (b'{"x": 1, "x": 2}', "'x' appears twice"),
+        (b'{"x": ' + b"[" * 100_000, "nested too deeply"),
+        (b'{"x": "\xff"}', "can't decode byte"),
+        (b'\xef\xbb\xbf{"x": 1}', "BOM"),
+        (b'{"x": ' + b"9" * 5000 + b"}", "holds no Scheduling Block"),
+        (b"{", "line 1 column 2"),
+    ],
+)
+def test_doubtful_json_is_refused_with_the_files_name(tmp_path, content, why):
+    path = tmp_path / "block.json"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=why) as caught:
+        script.load_scheduling_block(str(path))
+
+    assert str(caught.value).startswith(f"{path} holds no Scheduling Block: ")
+
+
 def test_it_imports_nothing_of_ours():
     code = (
         "import sys, ska_oso_activity.script;"

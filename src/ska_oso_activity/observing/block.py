@@ -6,15 +6,33 @@ or (PDM 17) in `scan_definitions`, in the order of `scan_sequence`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Container, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeVar
 
 from ska_oso_activity.observing.errors import Untranslatable
 from ska_oso_activity.observing.names import Telescope
+from ska_oso_activity.observing.part import Part
 from ska_oso_activity.observing.targets import Target, read_target
 
-Json = Mapping[str, Any]
+DAY = 86400.0
+"""Seconds that a scan takes at most; a source is above the horizon for less, but at the pole."""
+MAX_SCANS = 1000
+"""Scans of a block, each of a few minutes of a night."""
+MAX_STEPS = 5000
+"""Pointings of all scans together: enough for every scan to be a mosaic of five."""
+DISH = r"[A-Z]{0,4}\d{3,4}"
+"""SKA001, MKT063, FS470, or (PDM 17) 0001."""
+MAX_STATION = 512
+"""SKA-Low has as many stations."""
+MAX_BEAM = 48
+"""Of a subarray of SKA-Low; a station has as many beams."""
+MAX_SUBSTATION = 99
+"""What the two digits of an aperture's name, such as AP345.01, can hold."""
+RECEIVER_BANDS = ("1", "2", "3", "4", "5a", "5b")
+CORRECTIONS = ("MAINTAIN", "UPDATE", "RESET")
+Key = TypeVar("Key", bound=Hashable)
 _TELESCOPES: dict[str, Telescope] = {"ska_mid": "mid", "ska_low": "low"}
 _SECONDS_IN = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
 
@@ -24,21 +42,36 @@ class Scan:
     """One scan of one beam, or of all dishes.
 
     Attributes:
-        name: its `scan_definition_id`.
+        config_id: of its CSP configuration.
         csp: the CSP configuration, as it stands in the block.
         duration: seconds.
-        correction: `MAINTAIN`, `UPDATE` or `RESET`; None: the block does not say.
+        correction: one of CORRECTIONS; None: the block does not say.
         scan_type: SDP's, where the block names one.
         receiver_band: the dishes', where the block names one.
+        path: where it stands in the block.
     """
 
-    name: str
     target: Target
-    csp: Json
+    config_id: str
+    csp: Part
     duration: float
+    path: str
     correction: str | None = None
     scan_type: str | None = None
     receiver_band: str | None = None
+
+
+@dataclass(frozen=True)
+class Aperture:
+    """A part of a station that a beam is made of.
+
+    Attributes:
+        weighting: names the weights of its antennas.
+    """
+
+    station: int
+    substation: int
+    weighting: str
 
 
 @dataclass(frozen=True)
@@ -47,11 +80,10 @@ class Beam:
 
     Attributes:
         id: its `subarray_beam_id`.
-        apertures: as they stand in the block.
     """
 
     id: int
-    apertures: tuple[Json, ...]
+    apertures: tuple[Aperture, ...]
     scans: tuple[Scan, ...]
 
 
@@ -60,7 +92,6 @@ class Block:
     """A Scheduling Block, as far as it is needed to observe it.
 
     Attributes:
-        sbd_id: None for a draft.
         dishes: Mid's receptors, such as `SKA001`.
         scans: Mid's, in order.
         beams: Low's; each has its scans, which go on side by side.
@@ -70,152 +101,199 @@ class Block:
     """
 
     telescope: Telescope
-    sbd_id: str | None = None
     dishes: tuple[str, ...] = ()
     scans: tuple[Scan, ...] = ()
     beams: tuple[Beam, ...] = ()
-    sdp: tuple[Json, ...] = ()
+    sdp: tuple[Part, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
 
+    @cached_property
+    def config_ids(self) -> frozenset[str]:
+        """Of the CSP configurations that are used."""
+        every = [*self.scans, *(scan for beam in self.beams for scan in beam.scans)]
+        return frozenset(scan.config_id for scan in every)
 
-def read_block(document: Json) -> Block:
+    def with_duration(self, seconds: float) -> Block:
+        """The same block, with scans that take so long."""
+
+        def timed(scans: tuple[Scan, ...]) -> tuple[Scan, ...]:
+            return tuple(replace(scan, duration=seconds) for scan in scans)
+
+        beams = tuple(replace(beam, scans=timed(beam.scans)) for beam in self.beams)
+        return replace(self, scans=timed(self.scans), beams=beams)
+
+
+def read_block(document: Mapping[str, Any]) -> Block:
     """Find in a block's JSON what an observation needs.
 
     Raises:
         Untranslatable: it is missing, or of a kind that is not supported.
     """
-    reader = _Reader(document)
-    telescope = _TELESCOPES.get(document.get("telescope", ""))
-    if telescope is None:
-        raise Untranslatable("telescope", document.get("telescope"), " or ".join(_TELESCOPES))
-    dishes: tuple[str, ...] = ()
-    scans: tuple[Scan, ...] = ()
-    beams: tuple[Beam, ...] = ()
+    if not isinstance(document, Mapping):
+        raise Untranslatable("the whole", document, "an object, as parsed from JSON")
+    whole = Part(document, "")
+    telescope = _TELESCOPES[whole.at("telescope").one_of(_TELESCOPES)]
+    reader = _Reader(whole)
     if telescope == "mid":
-        allocation = document.get("dish_allocations") or {}
-        dishes = tuple(allocation.get("dish_ids") or allocation.get("receptor_ids") or ())
-        scans = reader.scans(allocation.get("scan_sequence"), "dish_allocations.scan_sequence")
-        if not dishes:
-            raise Untranslatable("dish_allocations.dish_ids", None, "a list of dishes")
-    else:
-        beams = reader.beams((document.get("mccs_allocation") or {}).get("subarray_beams") or [])
-    return Block(
-        telescope,
-        document.get("sbd_id"),
-        dishes,
-        scans,
-        beams,
-        reader.sdp(),
-        tuple(dict.fromkeys(reader.notes)),
-    )
+        allocation = whole.at("dish_allocations")
+        dishes = _dishes(allocation.at("dish_ids", "receptor_ids"))
+        scans = reader.scans(allocation.at("scan_sequence"))
+        return Block(telescope, dishes, scans, sdp=reader.sdp(), notes=reader.said)
+    beams = reader.beams(whole.at("mccs_allocation").at("subarray_beams"))
+    return Block(telescope, beams=beams, sdp=reader.sdp(), notes=reader.said)
+
+
+def _dishes(part: Part) -> tuple[str, ...]:
+    found: dict[str, Part] = {}
+    for each in part.items():
+        name = each.text(form=DISH, supported="a dish such as SKA001")
+        found[_new(name, found, each)] = each
+    if not found:
+        raise part.refused("a list of dishes")
+    return tuple(found)
 
 
 class _Reader:
     """Looks things up in a block by their ids."""
 
-    def __init__(self, document: Json) -> None:
-        self._document = document
-        self.notes: list[str] = []
-        self._targets = _by_id(document, "targets", "target_id")
-        self._csp = _by_id(document, "csp_configurations", "config_id")
-        self._dish = _by_id(document, "dish_configurations", "dish_configuration_id")
-        self._definitions = _by_id(document, "scan_definitions", "scan_definition_id")
+    def __init__(self, whole: Part) -> None:
+        self._whole = whole
+        self._notes: list[str] = []
+        self._read: dict[str, Target] = {}
+        self._targets = _by_id(whole.at("targets"), "target_id")
+        self._csp = {
+            config_id: Part(part.value, f"csp_configurations[{config_id}]")
+            for config_id, part in _by_id(whole.at("csp_configurations"), "config_id").items()
+        }
+        self._dish = _by_id(whole.at("dish_configurations"), "dish_configuration_id")
+        self._definitions = _by_id(whole.at("scan_definitions"), "scan_definition_id")
 
-    def beams(self, beams: list[Json]) -> tuple[Beam, ...]:
-        where = "mccs_allocation.subarray_beams"
-        if not beams:
-            raise Untranslatable(where, None, "a list of station beams")
-        found = []
-        for number, beam in enumerate(beams):
-            at = f"{where}[{number}]"
-            apertures = tuple(beam.get("apertures") or ())
-            if not apertures or any("station_id" not in aperture for aperture in apertures):
-                raise Untranslatable(f"{at}.apertures", apertures, "apertures with station_id")
-            scans = self.scans(beam.get("scan_sequence"), f"{at}.scan_sequence")
-            found.append(Beam(int(beam.get("subarray_beam_id", number + 1)), apertures, scans))
-        return tuple(found)
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What was taken otherwise than it stands there, each once."""
+        return tuple(dict.fromkeys(self._notes))
 
-    def scans(self, sequence: list[Any] | None, where: str) -> tuple[Scan, ...]:
-        if not sequence:
-            sequence, where = self._document.get("scan_sequence"), "scan_sequence"
-        if not sequence:
-            raise Untranslatable(where, sequence, "a list of scans, here or in scan_sequence")
-        scans = []
-        for number, each in enumerate(sequence):
-            at = f"{where}[{number}]"
-            if isinstance(each, str) and each not in self._definitions:
-                defined = _listed(self._definitions)
-                raise Untranslatable(at, each, f"an id of scan_definitions: {defined}")
-            definition = self._definitions[each] if isinstance(each, str) else each
-            scans.append(self._scan(definition, at))
-        return tuple(scans)
+    def beams(self, part: Part) -> tuple[Beam, ...]:
+        found: dict[int, Beam] = {}
+        for number, beam in enumerate(part.items(), start=1):
+            place = beam.at("subarray_beam_id")
+            beam_id = _new(place.whole(1, MAX_BEAM, default=number), found, place)
+            apertures = _apertures(beam.at("apertures"))
+            found[beam_id] = Beam(beam_id, apertures, self.scans(beam.at("scan_sequence")))
+        if not found:
+            raise part.refused("a list of station beams")
+        return tuple(found.values())
 
-    def _scan(self, scan: Json, at: str) -> Scan:
-        named = scan.get("target_ref") or scan.get("target")
-        target = self._one_of(self._targets, named, f"{at}.target_ref", "targets")
-        place = list(self._targets).index(target["target_id"])
-        csp_ref = scan.get("csp_configuration_ref")
-        csp = self._one_of(self._csp, csp_ref, f"{at}.csp_configuration_ref", "csp_configurations")
-        dish = None
-        if ref := scan.get("dish_configuration_ref"):
-            dish = self._one_of(
-                self._dish, ref, f"{at}.dish_configuration_ref", "dish_configurations"
-            )
-        read = read_target(target, f"targets[{place}]")
-        self.notes += read.notes
+    def scans(self, sequence: Part) -> tuple[Scan, ...]:
+        """Those of an allocation or a beam, or else of the whole block."""
+        if not sequence.items():
+            sequence = self._whole.at("scan_sequence")
+        scans = sequence.items()
+        if not 1 <= len(scans) <= MAX_SCANS:
+            raise sequence.refused(f"a list of 1 to {MAX_SCANS} scans")
+        return tuple(self._scan(each) for each in scans)
+
+    def _scan(self, place: Part) -> Scan:
+        scan = place
+        if isinstance(place.value, str):
+            if place.value not in self._definitions:
+                raise place.refused(f"an id of scan_definitions: {_listed(self._definitions)}")
+            scan = self._definitions[place.value]
+        target_id, target = self._target(scan)
+        if target_id not in self._read:
+            self._read[target_id] = read_target(target)
+        self._notes += self._read[target_id].notes
+        ref = scan.at("csp_configuration_ref")
+        config_id, csp = self._one_of(self._csp, ref, "csp_configurations")
+        band = None
+        if (ref := scan.at("dish_configuration_ref")).given:
+            _, dish = self._one_of(self._dish, ref, "dish_configurations")
+            band = dish.at("receiver_band")
+        correction, scan_type = scan.at("pointing_correction"), scan.at("scan_type_ref")
         return Scan(
-            str(scan.get("scan_definition_id", at)),
-            read,
+            self._read[target_id],
+            config_id,
             csp,
-            _duration(scan, at),
-            scan.get("pointing_correction"),
-            scan.get("scan_type_ref"),
-            None if dish is None else dish.get("receiver_band"),
+            _duration(scan),
+            place.path,
+            correction.one_of(CORRECTIONS) if correction.given else None,
+            scan_type.text() if scan_type.given else None,
+            band.one_of(RECEIVER_BANDS) if band is not None and band.given else None,
         )
 
-    def _one_of(self, known: Mapping[str, Json], ref: str | None, at: str, where: str) -> Json:
+    def _target(self, scan: Part) -> tuple[str, Part]:
+        """The target that `target_ref` names; only `target` of PDM 17 may name what is not there.
+
+        The example of that PDM does so; else nothing is pointed to that was not named.
+        """
+        ref, old = scan.at("target_ref"), scan.at("target")
+        if not ref.given and old.given:
+            return self._one_of(self._targets, old, "targets")
+        if not isinstance(ref.value, str) or ref.value not in self._targets:
+            raise ref.refused(f"an id of targets: {_listed(self._targets)}")
+        return ref.value, self._targets[ref.value]
+
+    def _one_of(self, known: Mapping[str, Part], ref: Part, where: str) -> tuple[str, Part]:
         """What `ref` names, or the only one that there is."""
-        if ref is not None and ref in known:
-            return known[ref]
+        if ref.given and ref.text() in known:
+            return ref.value, known[ref.value]
         if len(known) != 1:
-            raise Untranslatable(at, ref, f"an id of {where}: {_listed(known)}")
-        (only,) = known
-        if ref is not None:
-            missing = f"scans name {ref!r} of {where}, which the block does not define"
-            self.notes.append(f"{missing}: its only one, {only!r}, is taken")
-        return known[only]
+            raise ref.refused(f"an id of {where}: {_listed(known)}")
+        ((only, part),) = known.items()
+        if ref.given:
+            missing = f"scans name {ref.value!r} of {where}, which the block does not define"
+            self._notes.append(f"{missing}: its only one, {only!r}, is taken")
+        return only, part
 
-    def sdp(self) -> tuple[Json, ...]:
-        many = self._document.get("sdp_configurations")
-        one = self._document.get("sdp_configuration")
-        return tuple(many) if many else ((one,) if one else ())
-
-
-def _by_id(document: Json, where: str, key: str) -> dict[str, Json]:
-    items = document.get(where) or []
-    for number, item in enumerate(items):
-        if key not in item:
-            raise Untranslatable(f"{where}[{number}].{key}", None, "an id")
-    return {item[key]: item for item in items}
+    def sdp(self) -> tuple[Part, ...]:
+        many, one = self._whole.at("sdp_configurations"), self._whole.at("sdp_configuration")
+        found = many.items() or ([one] if one.given else [])
+        for part in found:
+            part.object()
+        return tuple(found)
 
 
-def _duration(scan: Json, at: str) -> float:
+def _apertures(part: Part) -> tuple[Aperture, ...]:
+    found: dict[tuple[int, int], Aperture] = {}
+    for each in part.items():
+        place = each.at("station_id")
+        station = place.whole(1, MAX_STATION)
+        substation = each.at("substation_id").whole(1, MAX_SUBSTATION, default=1)
+        weighting = each.at("weighting_key").text(default="uniform")
+        key = _new((station, substation), found, place)
+        found[key] = Aperture(station, substation, weighting)
+    if not found:
+        raise part.refused("a list of apertures, each with station_id")
+    return tuple(found.values())
+
+
+def _by_id(part: Part, key: str) -> dict[str, Part]:
+    found: dict[str, Part] = {}
+    for item in part.items():
+        place = item.at(key)
+        found[_new(place.text(), found, place)] = item
+    return found
+
+
+def _new(key: Key, known: Container[Key], place: Part) -> Key:
+    """An id that nothing else of its kind has."""
+    if key in known:
+        raise place.refused("what no other of its kind has: it is there twice")
+    return key
+
+
+def _duration(scan: Part) -> float:
     """Seconds: of a quantity with a unit, or of a number of milliseconds."""
-    quantity = scan.get("scan_duration")
-    if isinstance(quantity, Mapping):
-        unit = quantity.get("unit")
-        if unit not in _SECONDS_IN:
-            raise Untranslatable(f"{at}.scan_duration.unit", unit, ", ".join(_SECONDS_IN))
-        seconds = float(quantity["value"]) * _SECONDS_IN[unit]
-    else:
-        milliseconds = scan.get("scan_duration_ms", quantity)
-        if milliseconds is None:
-            raise Untranslatable(f"{at}.scan_duration_ms", None, "a number of milliseconds")
-        seconds = float(milliseconds) / 1000
-    if not seconds > 0:
-        raise Untranslatable(f"{at}.scan_duration", seconds, "a time above 0")
-    return seconds
+    quantity, milliseconds = scan.at("scan_duration"), scan.at("scan_duration_ms")
+    least = _SECONDS_IN["ms"]
+    if isinstance(quantity.value, (int, float)) and not milliseconds.given:
+        milliseconds = quantity
+    elif quantity.given:
+        unit = quantity.at("unit").one_of(_SECONDS_IN)
+        in_units = _SECONDS_IN[unit]
+        return quantity.at("value").number(least / in_units, DAY / in_units, unit) * in_units
+    return milliseconds.number(1, DAY / least, "milliseconds") * least
 
 
-def _listed(known: Mapping[str, Json]) -> str:
+def _listed(known: Mapping[str, Part]) -> str:
     return ", ".join(map(repr, known)) or "(none are defined)"

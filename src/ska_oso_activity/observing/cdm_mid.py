@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ska_oso_activity.observing import sdp
-from ska_oso_activity.observing.block import Block, Scan
+from ska_oso_activity.observing.block import MAX_STEPS, RECEIVER_BANDS, Block, Scan
 from ska_oso_activity.observing.errors import Untranslatable
+from ska_oso_activity.observing.part import Part
 from ska_oso_activity.observing.sdp import Band, Identity
 from ska_oso_activity.observing.steps import Step, label
 from ska_oso_activity.observing.targets import Pointing
@@ -26,6 +28,16 @@ CHANNEL_WIDTH = 13440
 SLICE_WIDTH = 198180864
 """Hz of a frequency slice of Mid's correlator. Slice k is centred on k times that; one FSP each."""
 MAX_ZOOM = 6
+MAX_FSP = 27
+"""Frequency slice processors of Mid's correlator."""
+MAX_CHANNELS = MAX_FSP * SLICE_WIDTH // CHANNEL_WIDTH
+"""As many as fit into the slices of all of them."""
+MAX_INTEGRATION = 10
+"""Of the correlator's shortest integrations, 140 ms each: Mid integrates for 1.4 s at most."""
+FREQUENCIES = (350e6, 15.4e9)
+"""Hz, from the lower edge of band 1 to the upper edge of band 5b."""
+MAX_OFFSET = SLICE_WIDTH / 2
+"""Hz by which slices can be shifted; by more, they would be other slices."""
 _HZ_IN = {"hz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9}
 
 
@@ -36,7 +48,7 @@ def assign(block: Block, identity: Identity) -> Json:
         Untranslatable: the block asks for something that is not supported.
     """
     dishes = list(block.dishes)
-    configurations = {scan.csp["config_id"]: scan.csp for scan in block.scans}
+    configurations = {scan.config_id: scan.csp for scan in block.scans}
     bands = {name: _bands(csp) for name, csp in configurations.items()}
     return {
         "interface": ASSIGN_INTERFACE,
@@ -46,7 +58,7 @@ def assign(block: Block, identity: Identity) -> Json:
     }
 
 
-def steps(block: Block, _: Identity) -> tuple[Step, ...]:
+def steps(block: Block) -> tuple[Step, ...]:
     """All that is configured and scanned, in order.
 
     A scan whose target is observed in several pointings gives each the same share of its time.
@@ -54,6 +66,11 @@ def steps(block: Block, _: Identity) -> tuple[Step, ...]:
     Raises:
         Untranslatable: the block asks for something that is not supported.
     """
+    every = sum(len(scan.target.pointings) for scan in block.scans)
+    if every > MAX_STEPS:
+        where = "dish_allocations.scan_sequence"
+        raise Untranslatable(where, f"{every} pointings", f"at most {MAX_STEPS} pointings")
+    configured = {scan.config_id: _csp(scan.config_id, scan.csp) for scan in block.scans}
     found = []
     for number, scan in enumerate(block.scans, start=1):
         pointings = scan.target.pointings
@@ -65,7 +82,7 @@ def steps(block: Block, _: Identity) -> tuple[Step, ...]:
                     number,
                     label(number, len(block.scans), names, place, len(pointings)),
                     names,
-                    _configure(block, scan, pointing, duration),
+                    _configure(block, scan, pointing, duration, configured[scan.config_id]),
                     duration,
                 )
             )
@@ -82,13 +99,12 @@ def release() -> Json:
     return {"interface": RELEASE_INTERFACE, "subarray_id": 1, "release_all": True}
 
 
-def _configure(block: Block, scan: Scan, pointing: Pointing, duration: float) -> Json:
-    csp = _csp(scan.csp)
+def _configure(block: Block, scan: Scan, pointing: Pointing, duration: float, csp: Json) -> Json:
     return {
         "interface": CONFIGURE_INTERFACE,
         "pointing": _pointing(scan, pointing),
         "dish": {"receiver_band": scan.receiver_band or csp["common"]["frequency_band"]},
-        "csp": csp,
+        "csp": copy.deepcopy(csp),
         "sdp": sdp.configure(block, scan),
         "tmc": {"scan_duration": duration},
     }
@@ -106,47 +122,80 @@ def _pointing(scan: Scan, pointing: Pointing) -> Json:
     return {"target": target} | ({"correction": scan.correction} if scan.correction else {})
 
 
-def _csp(csp: Mapping[str, Any]) -> Json:
-    midcbf = _midcbf(csp)
-    band = midcbf.get("frequency_band")
-    at = f"csp_configurations[{csp['config_id']}].midcbf"
-    if not band:
-        raise Untranslatable(f"{at}.frequency_band", band, "the name of a band, such as 2")
+def _csp(config_id: str, csp: Part) -> Json:
+    band = _midcbf(csp).at("frequency_band").one_of(RECEIVER_BANDS)
     offsets = {}
     for number, subband in enumerate(_subbands(csp), start=1):
-        if offset := _offset(subband, f"{at}.subbands[{number - 1}].frequency_slice_offset"):
+        if offset := _offset(subband.at("frequency_slice_offset")):
             offsets[f"frequency_band_offset_stream{number}"] = offset
     return {
         "interface": CSP_INTERFACE,
-        "common": {"config_id": csp["config_id"], "frequency_band": band},
+        "common": {"config_id": config_id, "frequency_band": band},
         "midcbf": {**offsets, "correlation": {"processing_regions": _regions(csp)}},
     }
 
 
-def _regions(csp: Mapping[str, Any]) -> list[Json]:
+@dataclass(frozen=True)
+class _Window:
+    """A spectral window.
+
+    Attributes:
+        start: Hz, the centre of the first channel.
+        width: Hz of a channel.
+        integration: a number of the correlator's shortest integrations.
+        fsps: the frequency slice processors that the block names, as it counts them.
+    """
+
+    part: Part
+    start: int
+    width: int
+    count: int
+    integration: int
+    fsps: list[int]
+
+    @classmethod
+    def of(cls, part: Part) -> _Window:
+        count = part.at("number_of_channels").whole(1, MAX_CHANNELS)
+        width = CHANNEL_WIDTH >> part.at("zoom_factor").whole(0, MAX_ZOOM, default=0)
+        middle = part.at("centre_frequency").number(*FREQUENCIES, "Hz")
+        lowest, highest = (middle + sign * width * count / 2 for sign in (-1, 1))
+        if not FREQUENCIES[0] <= lowest < highest <= FREQUENCIES[1]:
+            found = f"{lowest:g} to {highest:g} Hz"
+            raise Untranslatable(part.path, found, "a window within 350 MHz to 15.4 GHz")
+        integration = part.at("time_integration_factor").whole(1, MAX_INTEGRATION, default=1)
+        fsps = [each.whole(0, MAX_FSP) for each in part.at("logical_fsp_ids").items()]
+        start = round(middle - width * (count - 1) / 2)
+        return cls(part, start, width, count, integration, fsps)
+
+
+def _regions(csp: Part) -> list[Json]:
     """The correlator's processing regions; their channels are numbered through for SDP."""
+    windows = _windows(csp)
+    counted_from_0 = any(0 in window.fsps for window in windows)
     regions: list[Json] = []
-    first_channel, first_fsp = 0, 1
-    for window in _windows(csp):
-        count, width = _count(csp, window), _width(csp, window)
-        start = _start(csp, window)
-        fsps = _fsps(window, start, count * width, first_fsp)
+    taken: set[int] = set()
+    first_channel = 0
+    for window in windows:
+        fsps = [fsp + counted_from_0 for fsp in window.fsps] or _fsps(window, max({0, *taken}) + 1)
+        if taken.intersection(fsps) or len(set(fsps)) != len(fsps) or max(fsps) > MAX_FSP:
+            supported = f"FSPs that nothing else has, of 1 to {MAX_FSP}"
+            raise Untranslatable(f"{window.part.path}.logical_fsp_ids", fsps, supported)
         regions.append(
             {
                 "fsp_ids": fsps,
-                "start_freq": start,
-                "channel_width": width,
-                "channel_count": count,
+                "start_freq": window.start,
+                "channel_width": window.width,
+                "channel_count": window.count,
                 "sdp_start_channel_id": first_channel,
-                "integration_factor": int(window.get("time_integration_factor", 1)),
+                "integration_factor": window.integration,
             }
         )
-        first_channel += count
-        first_fsp = max(fsps) + 1
+        first_channel += window.count
+        taken.update(fsps)
     return regions
 
 
-def _bands(csp: Mapping[str, Any]) -> list[Band]:
+def _bands(csp: Part) -> list[Band]:
     """What SDP receives of a CSP configuration: one range of channels for each region."""
     return [
         Band(
@@ -160,72 +209,47 @@ def _bands(csp: Mapping[str, Any]) -> list[Band]:
     ]
 
 
-def _fsps(window: Mapping[str, Any], start: float, bandwidth: float, first: int) -> list[int]:
-    """The frequency slice processors: the block's own, or as many as the band touches slices."""
-    given = [int(each) for each in window.get("logical_fsp_ids") or []]
-    if given:
-        return [each + 1 for each in given] if 0 in given else given
-    lowest = math.floor(start / SLICE_WIDTH + 0.5)
-    highest = math.ceil((start + bandwidth) / SLICE_WIDTH - 0.5)
+def _fsps(window: _Window, first: int) -> list[int]:
+    """As many frequency slice processors as the band touches slices."""
+    lowest = math.floor(window.start / SLICE_WIDTH + 0.5)
+    highest = math.ceil((window.start + window.count * window.width) / SLICE_WIDTH - 0.5)
     return list(range(first, first + highest - lowest + 1))
 
 
-def _start(csp: Mapping[str, Any], window: Mapping[str, Any]) -> int:
-    """The centre of the first channel, in Hz."""
-    below = _width(csp, window) * (_count(csp, window) - 1) / 2
-    return round(float(window["centre_frequency"]) - below)
-
-
-def _width(csp: Mapping[str, Any], window: Mapping[str, Any]) -> int:
-    zoom = window.get("zoom_factor") or 0
-    if zoom not in range(MAX_ZOOM + 1):
-        at = f"csp_configurations[{csp['config_id']}].midcbf..zoom_factor"
-        raise Untranslatable(at, zoom, f"0 to {MAX_ZOOM}")
-    return CHANNEL_WIDTH >> int(zoom)
-
-
-def _count(csp: Mapping[str, Any], window: Mapping[str, Any]) -> int:
-    count = window.get("number_of_channels")
-    if not isinstance(count, (int, float)) or count < 1 or "centre_frequency" not in window:
-        at = f"csp_configurations[{csp['config_id']}].midcbf..correlation_spws"
-        raise Untranslatable(at, dict(window), "centre_frequency and number_of_channels")
-    return int(count)
-
-
-def _midcbf(csp: Mapping[str, Any]) -> Mapping[str, Any]:
-    midcbf = csp.get("midcbf")
-    if not isinstance(midcbf, Mapping):
-        found = sorted(set(csp) - {"config_id", "name"})
-        raise Untranslatable(f"csp_configurations[{csp['config_id']}]", found, "midcbf")
+def _midcbf(csp: Part) -> Part:
+    midcbf = csp.at("midcbf")
+    if not midcbf.given:
+        found = sorted(set(csp.object()) - {"config_id", "name", "midcbf"})
+        raise Untranslatable(csp.path, found, "midcbf")
     return midcbf
 
 
-def _subbands(csp: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    subbands = list(_midcbf(csp).get("subbands") or [])
+def _subbands(csp: Part) -> list[Part]:
+    part = _midcbf(csp).at("subbands")
+    subbands = part.items()
     if not 1 <= len(subbands) <= 2:
-        at = f"csp_configurations[{csp['config_id']}].midcbf.subbands"
-        raise Untranslatable(at, subbands, "one subband, or two")
+        raise part.refused("one subband, or two")
     return subbands
 
 
-def _windows(csp: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    windows: list[Mapping[str, Any]] = []
-    for number, subband in enumerate(_subbands(csp)):
-        at = f"csp_configurations[{csp['config_id']}].midcbf.subbands[{number}]"
-        for key in sorted(set(subband) - {"frequency_slice_offset", "correlation_spws"}):
-            if subband[key]:
-                raise Untranslatable(f"{at}.{key}", subband[key], "correlation_spws")
-        windows += subband.get("correlation_spws") or []
-    if not windows:
-        at = f"csp_configurations[{csp['config_id']}].midcbf..correlation_spws"
-        raise Untranslatable(at, windows, "at least one spectral window")
-    return windows
+def _windows(csp: Part) -> list[_Window]:
+    windows: list[Part] = []
+    for subband in _subbands(csp):
+        spws = subband.at("correlation_spws")
+        for key in sorted(set(subband.object()) - {"frequency_slice_offset", "correlation_spws"}):
+            if subband.at(key).value:
+                raise subband.at(key).refused("correlation_spws")
+        windows += spws.items()
+    if not 1 <= len(windows) <= MAX_FSP:
+        raise spws.refused(f"1 to {MAX_FSP} spectral windows")
+    return [_Window.of(window) for window in windows]
 
 
-def _offset(subband: Mapping[str, Any], at: str) -> int:
+def _offset(part: Part) -> int:
     """Hz by which a subband's slices are shifted."""
-    offset = subband.get("frequency_slice_offset") or {}
-    unit = str(offset.get("unit", offset.get("units", "Hz")))
+    unit = part.at("unit", "units").text(default="Hz", supported="Hz, kHz, MHz or GHz")
     if unit.lower() not in _HZ_IN:
-        raise Untranslatable(f"{at}.unit", unit, "Hz, kHz, MHz or GHz")
-    return round(float(offset.get("value") or 0) * _HZ_IN[unit.lower()])
+        raise part.at("unit", "units").refused("Hz, kHz, MHz or GHz")
+    hertz = _HZ_IN[unit.lower()]
+    most = MAX_OFFSET / hertz
+    return round(part.at("value").number(-most, most, unit, default=0.0) * hertz)

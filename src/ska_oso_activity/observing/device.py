@@ -55,16 +55,26 @@ class EventsLost:
 
 @dataclass(frozen=True)
 class Replied:
-    """What the command itself returned: None, or `[[code], [id or text]]`."""
+    """What the command itself returned: None, or `[[code], [id or text]]`.
+
+    Attributes:
+        sending: number of the sending that it answers.
+    """
 
     value: object
+    sending: int = 0
 
 
 @dataclass(frozen=True)
 class NotTaken:
-    """The command itself raised."""
+    """The command itself raised.
+
+    Attributes:
+        sending: number of the sending that it answers.
+    """
 
     error: DeviceError
+    sending: int = 0
 
 
 Heard = StateSeen | ResultSeen | EventsLost | Replied | NotTaken

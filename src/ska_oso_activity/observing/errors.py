@@ -79,7 +79,9 @@ class CommandFailed(CommandError):
 
 
 class SubarrayAstray(CommandError):
-    """The subarray left the command's way: it faulted, was aborted, or was restarted."""
+    """The subarray left the command's way: it faulted, was aborted or restarted, or did not scan on
+    to the end.
+    """
 
 
 class ConnectionLost(CommandError):

@@ -62,7 +62,7 @@ class Names:
         Raises:
             ValueError: there is no such subarray.
         """
-        if not 1 <= subarray_id <= 16:
+        if type(subarray_id) is not int or not 1 <= subarray_id <= 16:
             raise ValueError(f"subarrays are numbered 1 to 16, and {subarray_id!r} was asked for")
         older = "tm_subarray_node" in self.subarray_prefix.lower()
         number = str(subarray_id) if older else f"{subarray_id:02d}"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ska_oso_activity import script
 from ska_oso_activity.observing import cdm_low, cdm_mid
-from ska_oso_activity.observing.block import Block, read_block
-from ska_oso_activity.observing.errors import NotConfigured, Untranslatable, WrongState
+from ska_oso_activity.observing.block import DAY, Block, read_block
+from ska_oso_activity.observing.errors import NotConfigured, WrongState
 from ska_oso_activity.observing.names import Telescope
 from ska_oso_activity.observing.sdp import Identity
 from ska_oso_activity.observing.states import ObsState
@@ -21,6 +20,8 @@ from ska_oso_activity.observing.subarray import Subarray
 LOG = logging.getLogger(__name__)
 Json = dict[str, Any]
 _CDM = {"mid": cdm_mid, "low": cdm_low}
+LAST_SCAN_ID = 2**31 - 1
+"""Above it an id does not fit Tango's DevLong, in which devices show it."""
 MAY_OBSERVE = frozenset({ObsState.IDLE, ObsState.READY})
 
 
@@ -33,6 +34,7 @@ class Observation:
         *,
         sbi_id: str | None = None,
         seconds_per_scan: float | None = None,
+        first_scan_id: int = 1,
     ) -> None:
         """Translate a block.
 
@@ -40,29 +42,33 @@ class Observation:
             document: its JSON.
             sbi_id: of the Scheduling Block Instance, after which the execution block is named.
             seconds_per_scan: what each scan takes instead of what the block says.
+            first_scan_id: scan ids count from here. Give another where the subarray has made scans
+                with its present resources before.
 
         Raises:
             Untranslatable: the block asks for something that is not supported.
-            ValueError: scans cannot take that long.
+            ValueError: scans cannot take that long, or have such an id.
         """
-        if seconds_per_scan is not None and not 0 <= seconds_per_scan < math.inf:
-            raise ValueError(f"a scan cannot take {seconds_per_scan!r} seconds")
+        seconds, first = seconds_per_scan, first_scan_id
+        if seconds is not None and not (_is_number(seconds) and 0 <= seconds <= DAY):
+            raise ValueError(f"seconds_per_scan is {seconds!r}; supported: a number, 0 to {DAY:g}")
+        if type(first) is not int or not 1 <= first <= LAST_SCAN_ID:
+            supported = f"a whole number, 1 to {LAST_SCAN_ID}"
+            raise ValueError(f"first_scan_id is {first!r}; supported: {supported}")
+        self._scan_ids = itertools.count(first)
         self._noted = False
         self.identity = Identity.of(sbi_id)
-        try:
-            self.block: Block = _with_duration(read_block(document), seconds_per_scan)
-            self.cdm = _CDM[self.block.telescope]
-            self.assign_request: Json = self.cdm.assign(self.block, self.identity)
-            self.steps: tuple[Step, ...] = self.cdm.steps(self.block, self.identity)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            found = f"{type(error).__name__}: {error}"
-            raise Untranslatable("its JSON", found, "blocks of PDM 17 and later") from error
+        block = read_block(document)
+        self.block: Block = block if seconds is None else block.with_duration(float(seconds))
+        self.cdm = _CDM[self.block.telescope]
+        self.assign_request: Json = self.cdm.assign(self.block, self.identity)
+        self.steps: tuple[Step, ...] = self.cdm.steps(self.block)
 
     @property
     def receptors(self) -> list[str]:
         """The dishes, or the stations."""
         stations = [
-            f"station {aperture['station_id']}"
+            f"station {aperture.station}"
             for beam in self.block.beams
             for aperture in beam.apertures
         ]
@@ -95,14 +101,19 @@ class Observation:
         if state not in MAY_OBSERVE:
             raise WrongState.of("An observation", subarray.name, state, MAY_OBSERVE)
         for number, step in enumerate(self.steps, start=1):
-            script.announce(f"{step.label}, {step.duration:g} s")
+            script.announce(f"{step.label}, {round(step.duration, 2):g} s")
             subarray.configure(step.configure)
-            subarray.scan(self.cdm.scan(number), step.duration)
+            subarray.scan(self.next_scan(), step.duration)
             script.progress(number / len(self.steps), f"{step.label}, done")
         subarray.end()
         targets = list(dict.fromkeys(name for step in self.steps for name in step.targets))
         scans = max(step.scan for step in self.steps)
         return {"scans": scans, "pointings": len(self.steps), "targets": targets}
+
+    def next_scan(self) -> Json:
+        """The argument of the next Scan; its id is one more than that of the last."""
+        request: Json = self.cdm.scan(next(self._scan_ids))
+        return request
 
     def release(self, subarray: Subarray) -> None:
         """Take all resources from the subarray, which must be IDLE."""
@@ -134,12 +145,5 @@ def release(subarray: Subarray) -> None:
     script.announce(f"subarray {subarray.id} is released")
 
 
-def _with_duration(block: Block, seconds: float | None) -> Block:
-    if seconds is None:
-        return block
-    beams = [
-        replace(beam, scans=tuple(replace(scan, duration=seconds) for scan in beam.scans))
-        for beam in block.beams
-    ]
-    scans = tuple(replace(scan, duration=seconds) for scan in block.scans)
-    return replace(block, scans=scans, beams=tuple(beams))
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

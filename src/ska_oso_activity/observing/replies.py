@@ -66,13 +66,12 @@ def read_reply(value: object) -> Reply:
 
 
 def read_result(text: str) -> Result:
-    """Understand `[0, "Command Completed"]`, `0`, `"Command Completed"` and plain words."""
+    """Understand `[0, "Command Completed"]`, `0`, `FAILED`, and plain words, in JSON or not."""
     try:
         value = json.loads(text)
     except ValueError:
-        return Result(None, text)
-    code, said = _pair(value)
-    return Result(code, said)
+        value = text
+    return Result(*_pair(value))
 
 
 def _pair(value: object) -> tuple[int | None, str]:
@@ -99,6 +98,8 @@ def _only(value: object) -> object:
 def _code(value: object) -> int | None:
     if isinstance(value, bool):
         return None
+    if isinstance(value, str) and value.removeprefix("ResultCode.") in NAMES:
+        return NAMES.index(value.removeprefix("ResultCode."))
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]
     except (TypeError, ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from ska_oso_activity.observing.block import Block, Scan
 from ska_oso_activity.observing.errors import Untranslatable
+from ska_oso_activity.observing.part import Part
 from ska_oso_activity.observing.targets import Target
 
 Json = dict[str, Any]
@@ -18,6 +18,8 @@ ASSIGN_INTERFACE = "https://schema.skao.int/ska-sdp-assignres/0.4"
 CONFIGURE_INTERFACE = "https://schema.skao.int/ska-sdp-configure/0.4"
 BEAM = "vis0"
 POLARISATIONS = "all"
+MAX_SCRIPTS = 99
+"""What the two digits at the end of a processing block's id can count."""
 _REALTIME = re.compile(r"receive|realtime|pointing-offset")
 """Names of SDP scripts that run while data come in; all others are batch scripts."""
 _SBI_ID = re.compile(r"sbi-([a-z0-9]+-\d{8}-[a-z0-9]+)")
@@ -86,6 +88,8 @@ def assign(
     """
     if whole := _whole(block):
         return _of_whole(whole, identity, scans, receptors)
+    if len(block.sdp) > MAX_SCRIPTS:
+        raise Untranslatable("sdp_configurations", len(block.sdp), f"at most {MAX_SCRIPTS}")
     execution_block = {
         "eb_id": identity.eb_id,
         "max_length": float(sum(scan.duration for scan in scans)),
@@ -101,7 +105,7 @@ def assign(
         "resources": {"receptors": list(receptors), "receive_nodes": 1},
         "execution_block": execution_block,
         "processing_blocks": [
-            _processing_block(script, identity, number, f"sdp_configurations[{number - 1}]")
+            _processing_block(script, identity, number)
             for number, script in enumerate(block.sdp, start=1)
         ],
     }
@@ -118,9 +122,8 @@ def scan_type(block: Block, scan: Scan) -> str:
     """
     if scan.scan_type is not None:
         return scan.scan_type
-    every = [*block.scans, *(each for beam in block.beams for each in beam.scans)]
-    several = len({each.csp["config_id"] for each in every}) > 1
-    return f"{scan.target.id} {scan.csp['config_id']}" if several else scan.target.id
+    several = len(block.config_ids) > 1
+    return f"{scan.target.id} {scan.config_id}" if several else scan.target.id
 
 
 def channels_id(config_id: str) -> str:
@@ -178,7 +181,7 @@ def _scan_types(block: Block, scans: Iterable[Scan]) -> list[Json]:
             "beams": {
                 BEAM: {
                     "field_id": scan.target.id,
-                    "channels_id": channels_id(scan.csp["config_id"]),
+                    "channels_id": channels_id(scan.config_id),
                     "polarisations_id": POLARISATIONS,
                 }
             },
@@ -187,15 +190,14 @@ def _scan_types(block: Block, scans: Iterable[Scan]) -> list[Json]:
     ]
 
 
-def _processing_block(script: Mapping[str, Any], identity: Identity, number: int, at: str) -> Json:
-    name = script.get("sdp_script")
-    if not name:
-        raise Untranslatable(f"{at}.sdp_script", name, "the name of an SDP script")
+def _processing_block(configuration: Part, identity: Identity, number: int) -> Json:
+    name = configuration.at("sdp_script").text(supported="the name of an SDP script")
     kind = "realtime" if _REALTIME.search(name) else "batch"
+    version = configuration.at("script_version").text(default="latest")
     found = {
         "pb_id": identity.pb_id(number),
-        "parameters": copy.deepcopy(script.get("script_parameters") or {}),
-        "script": {"kind": kind, "name": name, "version": script.get("script_version", "latest")},
+        "parameters": _object(configuration.at("script_parameters")),
+        "script": {"kind": kind, "name": name, "version": version},
     }
     return found | ({"sbi_ids": [identity.sbi_id]} if identity.sbi_id else {})
 
@@ -203,33 +205,41 @@ def _processing_block(script: Mapping[str, Any], identity: Identity, number: int
 # From here on: PDM 17, whose blocks hold SDP's execution block as a whole.
 
 
-def _whole(block: Block) -> Mapping[str, Any] | None:
+def _whole(block: Block) -> Part | None:
     """The block's own execution block and what belongs to it."""
-    return next((each for each in block.sdp if "execution_block" in each), None)
+    return next((each for each in block.sdp if each.at("execution_block").given), None)
 
 
 def _of_whole(
-    whole: Mapping[str, Any], identity: Identity, scans: Sequence[Scan], receptors: Sequence[str]
+    whole: Part, identity: Identity, scans: Sequence[Scan], receptors: Sequence[str]
 ) -> Json:
     """The block's own execution block, with ids that no other run has had."""
-    execution_block = copy.deepcopy(dict(whole["execution_block"]))
+    part = whole.at("execution_block")
+    execution_block = _object(part)
     execution_block["eb_id"] = identity.eb_id
-    processing = whole.get("processing_blocks") or []
-    ids = {each["pb_id"]: identity.pb_id(number) for number, each in enumerate(processing, 1)}
+    processing = whole.at("processing_blocks").items()
+    if len(processing) > MAX_SCRIPTS:
+        raise whole.at("processing_blocks").refused(f"at most {MAX_SCRIPTS}")
+    ids: dict[str, str] = {}
+    for number, each in enumerate(processing, start=1):
+        pb_id = each.at("pb_id")
+        if pb_id.text() in ids:
+            raise pb_id.refused("an id that no other processing block has")
+        ids[pb_id.value] = identity.pb_id(number)
     given: dict[str, Json] = {}
-    for each in execution_block.get("scan_types") or []:
-        given.setdefault(each["scan_type_id"], _renamed_scan_type(each))
+    for each in part.at("scan_types").items():
+        given.setdefault(each.at("scan_type_id").text(), _renamed_scan_type(each))
     named = {scan.scan_type or scan.target.id: scan for scan in scans}
     for name, scan in named.items():
         derived = {"derive_from": ".default"} if ".default" in given else {}
         of_beam = {"beams": {BEAM: {"field_id": scan.target.id}}}
         given.setdefault(name, {"scan_type_id": name, **derived, **of_beam})
     execution_block["scan_types"] = list(given.values())
-    if not execution_block.get("fields"):
+    if not part.at("fields").items():
         execution_block["fields"] = _fields(scan.target for scan in scans)
     return {
         "interface": ASSIGN_INTERFACE,
-        "resources": dict(whole.get("resources") or {"receptors": list(receptors)}),
+        "resources": _object(whole.at("resources")) or {"receptors": list(receptors)},
         "execution_block": execution_block,
         "processing_blocks": [
             _renamed_processing_block(each, ids, identity) for each in processing
@@ -237,39 +247,51 @@ def _of_whole(
     }
 
 
-def _renamed_scan_type(scan_type: Mapping[str, Any]) -> Json:
-    beams = scan_type.get("beams") or []
-    if not isinstance(beams, Mapping):
-        ids = {each.get("beam_ref", each.get("beam_id")): each for each in beams}
-        beams = {
-            beam: {
-                re.sub("_ref$", "_id", key): value
-                for key, value in each.items()
-                if key not in ("beam_ref", "beam_id")
-            }
-            for beam, each in ids.items()
-        }
-    return {**scan_type, "beams": beams}
+def _object(part: Part) -> Json:
+    """A copy of an object."""
+    part.object()
+    copied: Json = part.json() or {}
+    return copied
 
 
-def _renamed_processing_block(
-    block: Mapping[str, Any], ids: Mapping[str, str], identity: Identity
-) -> Json:
+def _renamed_scan_type(scan_type: Part) -> Json:
+    """Its beams by their ids, as the CDM has them."""
+    part = scan_type.at("beams")
+    if isinstance(part.value, Mapping):
+        beams = {str(beam): _object(part.at(beam)) for beam in part.object()}
+    else:
+        beams = {each.at("beam_ref", "beam_id").text(): _named(each) for each in part.items()}
+    return {**_object(scan_type), "beams": beams}
+
+
+def _named(beam: Part) -> Json:
+    return {
+        re.sub("_ref$", "_id", key): value
+        for key, value in _object(beam).items()
+        if key not in ("beam_ref", "beam_id")
+    }
+
+
+def _renamed_processing_block(block: Part, ids: Mapping[str, str], identity: Identity) -> Json:
     """Its keys as the CDM has them.
 
     Args:
         ids: of this run, by those of the block.
     """
-    found = {key: copy.deepcopy(value) for key, value in block.items() if key != "sbi_refs"}
-    found["pb_id"] = ids[block["pb_id"]]
-    found["parameters"] = found.get("parameters") or {}
-    sbi_ids = [identity.sbi_id] if identity.sbi_id else block.get("sbi_refs", block.get("sbi_ids"))
-    if sbi_ids:
-        found["sbi_ids"] = list(sbi_ids)
-    if "dependencies" in block:
-        found["dependencies"] = []
-        for each in block["dependencies"]:
-            ref = each.get("pb_ref", each.get("pb_id"))
-            rest = {key: value for key, value in each.items() if key not in ("pb_ref", "pb_id")}
-            found["dependencies"].append({"pb_id": ids.get(ref, ref), **rest})
+    found = _object(block)
+    found["pb_id"] = ids[block.at("pb_id").text()]
+    found["parameters"] = _object(block.at("parameters"))
+    theirs = [each.text() for each in block.at("sbi_refs", "sbi_ids").items()]
+    for key in ("sbi_refs", "sbi_ids", "dependencies"):
+        found.pop(key, None)
+    if sbi_ids := [identity.sbi_id] if identity.sbi_id else theirs:
+        found["sbi_ids"] = sbi_ids
+    if (dependencies := block.at("dependencies")).given:
+        found["dependencies"] = [_dependency(each, ids) for each in dependencies.items()]
     return found
+
+
+def _dependency(part: Part, ids: Mapping[str, str]) -> Json:
+    found, ref = _object(part), part.at("pb_ref", "pb_id").text()
+    rest = {key: value for key, value in found.items() if key not in ("pb_ref", "pb_id")}
+    return {"pb_id": ids.get(ref, ref), **rest}

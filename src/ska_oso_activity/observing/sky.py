@@ -6,7 +6,6 @@ import math
 import re
 from typing import NamedTuple
 
-_SEPARATORS = re.compile(r"[:hdms°'\"\s]+")
 ARCSEC = math.pi / 648000
 
 
@@ -17,8 +16,21 @@ class Position(NamedTuple):
     dec: float
 
 
-def degrees(text: str | float, *, hours: bool = False) -> float:
-    """Read `-63:42:45.6`, `16h40m00s` or a plain number.
+def _form(first: str, second: str, third: str = "") -> re.Pattern[str]:
+    """Sexagesimal text with these marks after its numbers; the seconds may be left out."""
+    seconds = rf"(?:{second}\s*(\d{{1,2}}(?:\.\d{{1,12}})?){third})?"
+    return re.compile(rf"([+-]?)(\d{{1,2}}){first}\s*(\d{{1,2}}){seconds}", re.ASCII)
+
+
+_PLAIN = [_form(":", ":"), _form(r"\s", r"\s")]
+_HOURS = [*_PLAIN, _form("h", "m", "s")]
+_DEGREES = [*_PLAIN, _form("d", "m", "s"), _form("°", "'", '"')]
+
+
+def degrees(text: object, *, hours: bool = False) -> float:
+    """Read `-63:42:45.6`, `-63 42 45.6`, `-63d42m45.6s` or, of hours, `16h40m00s`.
+
+    A bare number is refused: nothing tells whether it means hours or degrees.
 
     Args:
         hours: it is in hours, 15 degrees each.
@@ -26,16 +38,15 @@ def degrees(text: str | float, *, hours: bool = False) -> float:
     Raises:
         ValueError: it is no such text.
     """
-    words = str(text).strip()
-    sign = -1.0 if words.startswith("-") else 1.0
-    parts = [part for part in _SEPARATORS.split(words.lstrip("+-")) if part]
-    numbers = [float(part) for part in parts]
-    if not 1 <= len(numbers) <= 3 or any(not 0 <= number < 60 for number in numbers[1:]):
+    matches = (form.fullmatch(str(text).strip()) for form in (_HOURS if hours else _DEGREES))
+    match = next(filter(None, matches), None)
+    if match is None:
         raise ValueError(f"{text!r} is no angle such as 12:34:56.7")
-    value = sign * sum(number / float(60**place) for place, number in enumerate(numbers))
-    if not math.isfinite(value):
+    sign, whole, minutes, seconds = match.groups(default="0")
+    if int(minutes) >= 60 or float(seconds) >= 60:
         raise ValueError(f"{text!r} is no angle such as 12:34:56.7")
-    return round(value * 15 if hours else value, 10)
+    value = int(whole) + int(minutes) / 60 + float(seconds) / 3600
+    return round((-value if sign == "-" else value) * (15 if hours else 1), 10)
 
 
 def offset(position: Position, east: float, north: float) -> Position:

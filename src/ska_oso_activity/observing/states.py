@@ -36,6 +36,7 @@ class Command:
         target: obsState when it is over.
         seconds: how long it may take, unless the script says otherwise.
         result_may_be_missing: obsState alone tells the end, should no result come soon after.
+        meanwhile: obsStates that what is still under way may lead to before this begins.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Command:
     target: ObsState
     seconds: float
     result_may_be_missing: bool = False
+    meanwhile: frozenset[ObsState] = frozenset()
 
 
 ABORTABLE = frozenset({_S.RESOURCING, _S.IDLE, _S.CONFIGURING, _S.READY, _S.SCANNING})
@@ -62,14 +64,16 @@ SCAN = Command(  # its seconds come on top of the scan's duration
 )
 END_SCAN = Command("EndScan", frozenset({_S.SCANNING}), frozenset(), _S.READY, 60)
 END = Command("End", frozenset({_S.READY}), frozenset(), _S.IDLE, 80)
-ABORT = Command("Abort", ABORTABLE, frozenset({_S.ABORTING}), _S.ABORTED, 80)
+ABORT = Command(
+    "Abort", ABORTABLE, frozenset({_S.ABORTING}), _S.ABORTED, 80, True, meanwhile=ABORTABLE
+)
 RESTART = Command(
-    "Restart", frozenset({_S.ABORTED, _S.FAULT}), frozenset({_S.RESTARTING}), _S.EMPTY, 80
+    "Restart",
+    frozenset({_S.ABORTED, _S.FAULT}),
+    frozenset({_S.RESTARTING}),
+    _S.EMPTY,
+    80,
+    True,
 )
 
 COMMANDS = (ASSIGN, RELEASE, CONFIGURE, SCAN, END_SCAN, END, ABORT, RESTART)
-
-NEVER_BY_CHANCE = frozenset(
-    {_S.EMPTY, _S.ABORTING, _S.ABORTED, _S.RESETTING, _S.FAULT, _S.RESTARTING}
-)
-"""What no command passes unless it is on its way: a subarray found here has gone astray."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -13,16 +15,17 @@ from ska_oso_activity.observing import states
 from ska_oso_activity.observing.course import Patience
 from ska_oso_activity.observing.device import Device, DeviceError
 from ska_oso_activity.observing.errors import (
+    CommandError,
     ConnectionLost,
     NotConfigured,
     ObservingError,
-    Refused,
     SubarrayAstray,
+    TimedOut,
     WrongState,
 )
 from ska_oso_activity.observing.names import Names
 from ska_oso_activity.observing.states import ABORTABLE, Command, ObsState
-from ska_oso_activity.observing.watch import Watch, apart
+from ska_oso_activity.observing.watch import Watch, patiently
 
 LOG = logging.getLogger(__name__)
 Json = dict[str, Any]
@@ -53,7 +56,7 @@ class Subarray:
         connect: Callable[[str], Device] | None = None,
         patience: Patience | None = None,
     ) -> None:
-        """Connect to the subarray and to the CentralNode.
+        """Connect to the subarray; to the CentralNode only when it is needed.
 
         Args:
             subarray_id: None: that of the activity.
@@ -65,8 +68,9 @@ class Subarray:
 
         Raises:
             NotConfigured: no subarray is named, or the environment does not name the telescope.
-            ConnectionLost: a device does not answer.
-            ValueError: there is no such subarray, or no such command to give a time-out for.
+            ConnectionLost: the subarray does not answer.
+            ValueError: there is no such subarray, no such command, or no such time-out.
+            TypeError: `timeouts` is no mapping.
         """
         number = script.subarray_id() if subarray_id is None else subarray_id
         if number is None:
@@ -74,10 +78,11 @@ class Subarray:
         self.id = number
         self.names = names or Names.from_environment()
         self._timeouts = _checked(timeouts or {})
-        make = connect or _by_tango
-        self._subarray = _reach(make, self.names.subarray(number))
-        self._central_node = _reach(make, self.names.central_node)
-        self._watch = Watch(self._subarray, [self._central_node], patience)
+        self._connect = connect or _by_tango
+        self._patience = patience or Patience()
+        self._subarray = self._reach(self.names.subarray(number))
+        self._central_node: Device | None = None
+        self._watch = Watch(self._subarray, self._patience)
 
     def __enter__(self) -> Subarray:
         return self
@@ -108,14 +113,21 @@ class Subarray:
         Args:
             request: of the CentralNode's AssignResources; its `subarray_id` is set to ours.
         """
-        self._run(states.ASSIGN, {**request, "subarray_id": self.id}, self._central_node)
+        self._run(states.ASSIGN, {**request, "subarray_id": self.id}, self._commander())
 
     def configure(self, request: Json) -> None:
         """Configure for a scan, from IDLE or READY; ends READY."""
         self._run(states.CONFIGURE, request)
 
     def scan(self, request: Json, duration: float) -> None:
-        """Scan until the telescope has counted `duration` seconds down, from READY; ends READY."""
+        """Scan until the telescope has counted `duration` seconds down, from READY; ends READY.
+
+        Raises:
+            SubarrayAstray: also if it was READY again clearly before that.
+            ValueError: `duration` is no number of seconds.
+        """
+        if not _is_number(duration) or duration < 0:
+            raise ValueError(f"a scan takes seconds, such as 12.5, and not {duration!r}")
         self._run(states.SCAN, request, least=duration)
 
     def end_scan(self) -> None:
@@ -132,7 +144,7 @@ class Subarray:
         Args:
             request: of the CentralNode's ReleaseResources; its `subarray_id` is set to ours.
         """
-        self._run(states.RELEASE, {**request, "subarray_id": self.id}, self._central_node)
+        self._run(states.RELEASE, {**request, "subarray_id": self.id}, self._commander())
 
     # The way out.
 
@@ -144,7 +156,8 @@ class Subarray:
         """Stop whatever the subarray is doing, from any obsState; returns the one it ends in.
 
         That is ABORTED, or EMPTY with `restart` and where there was nothing to abort. What is under
-        way already (ABORTING, RESTARTING) is waited for.
+        way already (ABORTING, RESTARTING) is waited for; EMPTY is believed if it stays so for
+        a moment, as resources that were asked for may be on their way.
 
         Args:
             restart: go on to EMPTY, also out of FAULT.
@@ -153,14 +166,16 @@ class Subarray:
             WrongState: it is in FAULT, which has no way to ABORTED.
             CommandError: it did not get there.
         """
+        if self._look() is ObsState.EMPTY:
+            self._moves(ObsState.EMPTY)
         for _ in range(ROUNDS):
-            state = self._watch.obs_state()
+            state = self._look()
             if state is ObsState.EMPTY or (state is ObsState.ABORTED and not restart):
                 return state
             if state is ObsState.FAULT and not restart:
                 raise WrongState.of("Abort", self.name, state, ABORTABLE)
             self._one_step_out(state)
-        state = self._watch.obs_state()
+        state = self._look()
         if state is ObsState.EMPTY or (state is ObsState.ABORTED and not restart):
             return state
         text = f"{self.name} could not be aborted in {ROUNDS} rounds. It is {state.name}"
@@ -175,11 +190,38 @@ class Subarray:
         command = states.ABORT if state in ABORTABLE else states.RESTART
         try:
             self._run(command)
-        except (Refused, WrongState, SubarrayAstray) as error:
-            now = self._watch.obs_state()
-            if now is state:
+        except CommandError as error:
+            late = isinstance(error, TimedOut)
+            moved = self._look() is not state if late else self._moves(state)
+            if not moved or (late and self._look() in _UNDER_WAY):
                 raise
             LOG.warning("%s", error)  # it moved meanwhile: look again
+
+    def _look(self) -> ObsState:
+        return self._watch.obs_state(self._seconds(states.ABORT))
+
+    def _moves(self, state: ObsState) -> bool:
+        """Whether it leaves a state within a moment."""
+        others = frozenset(ObsState) - {state}
+        try:
+            self._watch.wait_for(others, self._patience.moves_within, "looking whether it moves")
+        except (TimedOut, ConnectionLost):
+            LOG.debug("%s stays %s, or is too busy to tell", self.name, state.name)
+        return self._look() is not state
+
+    def _commander(self) -> Device:
+        """The CentralNode."""
+        if self._central_node is None:
+            self._central_node = self._reach(self.names.central_node)
+        return self._central_node
+
+    def _reach(self, name: str) -> Device:
+        until = time.monotonic() + self._patience.answers
+        try:
+            return patiently(lambda: self._connect(name), until)
+        except DeviceError as error:
+            text = f"{name} cannot be reached: {error}"
+            raise ConnectionLost(text, command="connect", device=name) from error
 
     def _run(
         self,
@@ -189,7 +231,7 @@ class Subarray:
         *,
         least: float = 0.0,
     ) -> None:
-        argument = None if request is None else json.dumps(request)
+        argument = None if request is None else _json(command, request)
         seconds = self._seconds(command)
         self._watch.run(command, device or self._subarray, argument, seconds=seconds, least=least)
 
@@ -203,20 +245,27 @@ def _by_tango(name: str) -> Device:
     return TangoDevice(name)
 
 
-def _reach(make: Callable[[str], Device], name: str) -> Device:
+def _json(command: Command, request: Json) -> str:
     try:
-        return apart(lambda: make(name))
-    except DeviceError as error:
-        text = f"{name} cannot be reached: {error}"
-        raise ConnectionLost(text, command="connect", device=name) from error
+        return json.dumps(request, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"what {command.name} is to be sent is no JSON: {error}") from error
+
+
+def _is_number(value: object) -> bool:
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return plain and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _checked(timeouts: Mapping[str, float]) -> dict[str, float]:
+    if not isinstance(timeouts, Mapping):
+        raise TypeError(f'time-outs are an object, such as {{"Scan": 90}}, not {timeouts!r}')
     known = [command.name for command in states.COMMANDS]
-    if unknown := sorted(set(timeouts) - set(known)):
+    if unknown := sorted(set(timeouts) - set(known), key=str):
         raise ValueError(f"time-outs are given for {unknown}; commands are {', '.join(known)}")
-    if bad := {name: value for name, value in timeouts.items() if not value > 0}:
-        raise ValueError(f"time-outs are seconds above 0, not {bad}")
+    bad = {name: each for name, each in timeouts.items() if not _is_number(each) or each <= 0}
+    if bad:
+        raise ValueError(f"time-outs are seconds above 0, such as 90, not {bad}")
     return dict(timeouts)
 
 

@@ -71,9 +71,11 @@ class TangoDevice:
     def obs_state(self) -> ObsState:
         """Read obsState."""
         try:
-            return ObsState(int(self._read(OBS_STATE)))
+            return _obs_state(self._read(OBS_STATE))
         except tango.DevFailed as failure:
             raise _error(failure) from failure
+        except ValueError as error:
+            raise DeviceError(str(error)) from error
 
     def last_result(self) -> tuple[str, str] | None:
         """Read the last result; None if there is none, or no such attribute."""
@@ -102,7 +104,8 @@ class TangoDevice:
                 self._subscribe(RESULT, on_result)
             except tango.DevFailed as failure:
                 error = _error(failure)
-                if error.lost or (obs_state and not self._subscriptions):
+                if error.lost or error.no_reply or (obs_state and not self._subscriptions):
+                    self.close()
                     raise error from failure
                 LOG.warning("%s tells no results, obsState has to do: %s", self._name, error)
                 return False
@@ -135,13 +138,29 @@ def _tell(hear: Hear, device: str, event: Any, read: Any) -> None:
     if event.err:
         hear(EventsLost(device, event.errors[0].desc.strip()))
         return
-    heard = read(event.attr_value.value) if event.attr_value is not None else None
+    try:
+        heard = read(event.attr_value.value) if event.attr_value is not None else None
+    except ValueError as error:
+        heard = EventsLost(device, str(error))
     if heard is not None:
         hear(heard)
 
 
 def _state_seen(value: Any) -> Heard | None:
-    return None if value is None else StateSeen(ObsState(int(value)))
+    return None if value is None else StateSeen(_obs_state(value))
+
+
+def _obs_state(value: Any) -> ObsState:
+    """Understand the attribute's value.
+
+    Raises:
+        ValueError: it is invalid (None), or no obsState of ADR-8.
+    """
+    try:
+        return ObsState(int(value))
+    except (TypeError, ValueError):
+        known = ", ".join(f"{state.value} {state.name}" for state in ObsState)
+        raise ValueError(f"{OBS_STATE} reads {value!r}, and should be one of {known}") from None
 
 
 def _result(value: Any) -> tuple[str, str] | None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ska_oso_activity.observing import sky
 from ska_oso_activity.observing.errors import Untranslatable
+from ska_oso_activity.observing.part import Part
 from ska_oso_activity.observing.sky import Position
 
-Json = Mapping[str, Any]
 PATTERNS = "SinglePointParameters, PointedMosaicParameters or (Mid) FivePointParameters"
+ARCSECONDS = "arcsec"
+MAX_OFFSET = 36000
+"""Arcseconds, ten degrees: more than the width of any of SKA's beams, so more is a slip."""
+MAX_POINTINGS = 1000
+"""Of a mosaic: a square of more than thirty by thirty."""
+EPOCHS = (1900, 2100)
+"""Julian years of coordinates; catalogues are of 1950, 2000 or 2015.5."""
+MOTION = 1e6
+"""Milliarcseconds, also in a year; Barnard's star has some 10 000."""
+_COORDINATE = ("kind", "ra", "dec", "ra_str", "dec_str", "unit", "reference_frame")
+_MOTIONS = ("pm_ra", "pm_dec", "parallax")
+_KINDS = ("icrs", "equatorial")
 
 
 @dataclass(frozen=True)
@@ -20,15 +30,22 @@ class Pointing:
 
     Attributes:
         position: ICRS.
-        ra, dec: the same as text.
         ca_offset, ie_offset: arcseconds, in cross-elevation and elevation, of a dish.
     """
 
     position: Position
-    ra: str
-    dec: str
     ca_offset: float = 0.0
     ie_offset: float = 0.0
+
+    @property
+    def ra(self) -> str:
+        """Right ascension, as `hh:mm:ss.sssss`."""
+        return sky.ra_text(self.position.ra)
+
+    @property
+    def dec(self) -> str:
+        """Declination, as `-dd:mm:ss.ssss`."""
+        return sky.dec_text(self.position.dec)
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,7 @@ class Target:
         position: ICRS, without offsets.
         epoch: year of the coordinates.
         pointings: where to point, one after the other.
+        path: where it stands in the block.
         notes: what the block says and the telescope is not told.
     """
 
@@ -49,87 +67,112 @@ class Target:
     position: Position
     epoch: float
     pointings: tuple[Pointing, ...]
+    path: str
     notes: tuple[str, ...] = ()
 
 
-def read_target(target: Json, at: str) -> Target:
+def read_target(target: Part) -> Target:
     """Understand a target of a block.
-
-    Args:
-        at: where in the block, for messages.
 
     Raises:
         Untranslatable: its coordinates or its pattern are of a kind that is not supported.
     """
-    coordinate = target.get("reference_coordinate") or {}
-    where = f"{at}.reference_coordinate"
-    kind = coordinate.get("kind")
-    frame = str(coordinate.get("reference_frame", "icrs")).lower()
-    if kind not in ("icrs", "equatorial"):
-        raise Untranslatable(f"{where}.kind", kind, "icrs, or equatorial in the frame icrs")
-    if frame != "icrs":
-        raise Untranslatable(f"{where}.reference_frame", coordinate["reference_frame"], "icrs")
-    _refuse_tied_array_beams(target, at)
-    ra = coordinate.get("ra_str", coordinate.get("ra"))
-    dec = coordinate.get("dec_str", coordinate.get("dec"))
-    units = coordinate.get("unit") or ["hourangle", "deg"]
-    if list(units) != ["hourangle", "deg"]:
-        raise Untranslatable(f"{where}.unit", units, '["hourangle", "deg"]')
-    position = Position(_angle(ra, f"{where}.ra", hours=True), _angle(dec, f"{where}.dec"))
-    if not (0 <= position.ra < 360 and -90 <= position.dec <= 90):
-        raise Untranslatable(where, f"{ra} {dec}", "right ascension 0 to 24 h, declination +-90")
-    moving = [key for key in ("pm_ra", "pm_dec", "parallax") if coordinate.get(key)]
-    name = target.get("name") or target["target_id"]
+    target_id = target.at("target_id").text()
+    name = target.at("name").text(default=target_id)
+    for beams in target.at("tied_array_beams").parts():
+        if beams.value:
+            raise beams.refused("no tied-array beams")
+    coordinate = target.at("reference_coordinate")
+    position = _position(coordinate)
+    moving = [key for key in _MOTIONS if coordinate.at(key).number(-MOTION, MOTION, default=0.0)]
     notes = [f"target {name!r}: {key} is not told to the telescope" for key in moving]
-    here = Pointing(position, str(ra), str(dec))
-    pattern = target.get("pointing_pattern") or {}
-    pointings = _pointings(pattern, here, f"{at}.pointing_pattern")
-    epoch = float(coordinate.get("epoch", 2000.0))
-    return Target(target["target_id"], name, position, epoch, pointings, tuple(notes))
+    epoch = coordinate.at("epoch").number(*EPOCHS, "years", default=2000.0)
+    pointings = _pointings(target.at("pointing_pattern"), position)
+    return Target(target_id, name, position, epoch, pointings, target.path, tuple(notes))
 
 
-def _pointings(pattern: Json, here: Pointing, at: str) -> tuple[Pointing, ...]:
-    """Where the active pattern points; there may be others, which are for another day."""
-    active = pattern.get("active")
-    if active is None:
-        return (here,)
-    chosen = [each for each in pattern.get("parameters") or [] if each.get("kind") == active]
-    if not chosen:
-        raise Untranslatable(f"{at}.active", active, "a kind that is among its parameters")
-    (parameters, *_) = chosen
-    if active == "SinglePointParameters":
-        east = parameters.get("offset_x_arcsec") or 0.0
-        return (_moved(here, east, parameters.get("offset_y_arcsec") or 0.0),)
-    if active == "PointedMosaicParameters":
-        units = parameters.get("units", "arcsec")
-        offsets = parameters.get("offsets") or []
-        if units != "arcsec":
-            raise Untranslatable(f"{at}.parameters.units", units, "arcsec")
-        if not offsets:
-            raise Untranslatable(f"{at}.parameters.offsets", offsets, "at least one offset")
-        return tuple(_moved(here, each["x"], each["y"]) for each in offsets)
-    if active == "FivePointParameters":
-        step = float(parameters["offset_arcsec"])
-        cross = [(0.0, 0.0), (-step, 0.0), (step, 0.0), (0.0, -step), (0.0, step)]
-        return tuple(Pointing(here.position, here.ra, here.dec, ca, ie) for ca, ie in cross)
-    raise Untranslatable(f"{at}.active", active, PATTERNS)
+def _position(coordinate: Part) -> Position:
+    """Where the target is; whatever else its coordinate says has to be understood too."""
+    kind, frame, unit = (coordinate.at(key) for key in ("kind", "reference_frame", "unit"))
+    if kind.value not in _KINDS:
+        raise kind.refused("icrs, or equatorial in the frame icrs")
+    if frame.given and frame.text().lower() != "icrs":
+        raise frame.refused("icrs")
+    if unit.given and [each.value for each in unit.items()] != ["hourangle", "deg"]:
+        raise unit.refused('["hourangle", "deg"]')
+    coordinate.only(*_COORDINATE, *_MOTIONS, "epoch")
+    position = Position(
+        _angle(coordinate, "ra", "hours such as 12:34:56.7 or 12h34m56.7s", hours=True),
+        _angle(coordinate, "dec", "degrees such as -12:34:56.7 or -12d34m56.7s"),
+    )
+    if not (0 <= position.ra < 360 and -90 <= position.dec <= 90):
+        raise coordinate.refused("right ascension 0 to 24 h, declination +-90")
+    return position
 
 
-def _moved(here: Pointing, east: float, north: float) -> Pointing:
-    if not east and not north:
-        return here
-    position = sky.offset(here.position, east, north)
-    return Pointing(position, sky.ra_text(position.ra), sky.dec_text(position.dec))
-
-
-def _angle(value: Any, at: str, *, hours: bool = False) -> float:
+def _angle(coordinate: Part, key: str, supported: str, *, hours: bool = False) -> float:
+    new, old = coordinate.at(f"{key}_str"), coordinate.at(key)
+    angle = new if new.given else old
+    if new.given and old.given and new.value != old.value:
+        raise old.refused(f"the same as {key}_str, or nothing")
     try:
-        return sky.degrees(value, hours=hours)
+        return sky.degrees(angle.text(supported=supported), hours=hours)
     except ValueError:
-        raise Untranslatable(at, value, "an angle such as 12:34:56.7") from None
+        raise angle.refused(supported) from None
 
 
-def _refuse_tied_array_beams(target: Json, at: str) -> None:
-    for kind, beams in (target.get("tied_array_beams") or {}).items():
-        if beams:
-            raise Untranslatable(f"{at}.tied_array_beams.{kind}", beams, "no tied-array beams")
+def _pointings(pattern: Part, here: Position) -> tuple[Pointing, ...]:
+    """Where the active pattern points; there may be others, which are for another day."""
+    if not pattern.given:
+        return (Pointing(here),)
+    active = pattern.at("active")
+    kinds = [(each.at("kind").value, each) for each in pattern.at("parameters").items()]
+    chosen = [each for kind, each in kinds if active.given and kind == active.value]
+    if len(chosen) != 1:
+        raise active.refused("the kind of one of its parameters")
+    (parameters,) = chosen
+    if active.value == "SinglePointParameters":
+        _in_arcseconds(parameters, "offset_x_arcsec", "offset_y_arcsec")
+        offsets = (_arcsec(parameters.at(f"offset_{axis}_arcsec"), default=0.0) for axis in "xy")
+        return (_moved(here, *offsets),)
+    if active.value == "PointedMosaicParameters":
+        _in_arcseconds(parameters, "offsets")
+        return tuple(_mosaic(parameters.at("offsets"), here))
+    if active.value == "FivePointParameters":
+        _in_arcseconds(parameters, "offset_arcsec")
+        step = _arcsec(parameters.at("offset_arcsec"))
+        cross = [(0.0, 0.0), (-step, 0.0), (step, 0.0), (0.0, -step), (0.0, step)]
+        return tuple(Pointing(here, ca, ie) for ca, ie in cross)
+    raise active.refused(PATTERNS)
+
+
+def _mosaic(offsets: Part, here: Position) -> list[Pointing]:
+    each = offsets.items()
+    if not 1 <= len(each) <= MAX_POINTINGS:
+        raise offsets.refused(f"1 to {MAX_POINTINGS} offsets")
+    for offset in each:
+        offset.only("x", "y")
+    return [_moved(here, _arcsec(offset.at("x")), _arcsec(offset.at("y"))) for offset in each]
+
+
+def _in_arcseconds(parameters: Part, *keys: str) -> None:
+    """Refuse other units, and keys that are not known: they could mean another place."""
+    units = parameters.at("units")
+    if units.given and units.value != ARCSECONDS:
+        raise units.refused(ARCSECONDS)
+    parameters.only("kind", "units", *keys)
+
+
+def _arcsec(part: Part, default: float | None = None) -> float:
+    return part.number(-MAX_OFFSET, MAX_OFFSET, ARCSECONDS, default=default)
+
+
+def _moved(here: Position, east: float, north: float) -> Pointing:
+    return Pointing(sky.offset(here, east, north) if east or north else here)
+
+
+def unsupported(target: Target, supported: str) -> Untranslatable:
+    """The error that says how else a target could be pointed to."""
+    count = len(target.pointings)
+    found = f"a pattern of {count} pointings" if count > 1 else "a pattern of dishes"
+    return Untranslatable(f"{target.path}.pointing_pattern", found, supported)

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from ska_oso_activity.observing.course import Course, Errand, Patience
+from ska_oso_activity.observing.course import Course, Doubt, Errand, Patience
 from ska_oso_activity.observing.device import (
     Device,
     DeviceError,
@@ -28,11 +28,13 @@ from ska_oso_activity.observing.device import (
 from ska_oso_activity.observing.errors import ConnectionLost, TimedOut, WrongState
 from ska_oso_activity.observing.states import Command, ObsState
 
-LOG = logging.getLogger(__name__)
+LOG = logging.getLogger("observing")  # its lines are for people who follow the script
 T = TypeVar("T")
 BREATH = 0.5
 """Seconds that Python waits without looking up: a signal that comes in the instant before it falls
 asleep is only seen when it wakes."""
+PAUSE = 0.2
+"""Seconds between two tries of the same call."""
 
 
 class _Call(Generic[T]):
@@ -66,33 +68,46 @@ def apart(function: Callable[[], T]) -> T:
     return _Call(function).result()
 
 
+def patiently(function: Callable[[], T], until: float) -> T:
+    """Call a function apart, again and again while its device is too busy to answer.
+
+    Args:
+        until: when to give that up, by the monotonic clock. Other errors are tried twice.
+
+    Raises:
+        DeviceError: that of the last try.
+    """
+    tries = 0
+    while True:
+        try:
+            return apart(function)
+        except DeviceError as error:
+            tries += 1
+            again = time.monotonic() < until if error.no_reply else tries < 2
+            if not again:
+                raise
+            LOG.debug("tried again, because of: %s", error)
+        time.sleep(PAUSE)  # nothing tells when it would answer
+
+
 class Watch:
     """Follows a subarray and those who command it."""
 
-    def __init__(
-        self,
-        subarray: Device,
-        commanders: Iterable[Device] = (),
-        patience: Patience | None = None,
-    ) -> None:
-        """Begin to listen.
+    def __init__(self, subarray: Device, patience: Patience) -> None:
+        """Begin to listen to the subarray, whose obsState counts.
 
-        Args:
-            subarray: whose obsState counts.
-            commanders: others that take commands, such as the CentralNode.
-            patience: None: as is usual.
+        Others that take commands are listened to from their first command on.
 
         Raises:
-            ConnectionLost: one cannot be heard.
+            ConnectionLost: it cannot be heard.
         """
         self._subarray = subarray
-        self._patience = patience or Patience()
-        self._devices = [subarray, *commanders]
+        self._patience = patience
         self._inbox: SimpleQueue[Heard] = SimpleQueue()
-        self._tells_results = {
-            device.name: self._try("listen to it", partial(self._listen, device), device)
-            for device in self._devices
-        }
+        self._sendings = 0
+        self._devices: list[Device] = []
+        self._tells_results: dict[str, bool] = {}
+        self._listen(subarray)
 
     def __enter__(self) -> Watch:
         return self
@@ -111,13 +126,16 @@ class Watch:
         for device in self._devices:
             apart(device.close)
 
-    def obs_state(self) -> ObsState:
+    def obs_state(self, seconds: float | None = None) -> ObsState:
         """The subarray's obsState, read now.
+
+        Args:
+            seconds: how long it may be too busy to answer; None: as is usual.
 
         Raises:
             ConnectionLost: it cannot be read.
         """
-        return self._try("read obsState", self._subarray.obs_state, self._subarray)
+        return self._try("read obsState", self._subarray.obs_state, self._subarray, seconds)
 
     def run(
         self,
@@ -141,7 +159,10 @@ class Watch:
             CommandError: it was not accepted, failed, was not over in time, or the subarray went
                 astray; the text has TMC's words.
         """
-        start = self.obs_state()
+        seconds = least + (command.seconds if seconds is None else seconds)
+        if device.name not in self._tells_results:
+            self._listen(device)
+        start = self.obs_state(seconds)
         if start not in command.allowed:
             raise WrongState.of(command.name, self._subarray.name, start, command.allowed)
         self._forget()
@@ -149,31 +170,49 @@ class Watch:
             command,
             device.name,
             self._subarray.name,
-            seconds=least + (command.seconds if seconds is None else seconds),
+            seconds=seconds,
             least=least,
             results_told=self._tells_results[device.name],
         )
         course = Course(errand, start, time.monotonic(), self._patience)
         LOG.info("%s: %s", device.name, command.name)
-        _Call(lambda: self._send(device, command.name, argument))
+        self._sendings += 1
+        _Call(partial(self._send, device, command.name, argument, self._sendings))
         while not course.settled(time.monotonic()):
-            now = time.monotonic()
-            doubt = course.doubt(now)
-            if doubt is not None:
-                LOG.debug("%s: obsState is read, because %s", command.name, doubt.value)
-                asked = self._subarray
-                try:
-                    state = apart(asked.obs_state)
-                    asked = device
-                    last = apart(asked.last_result)
-                except DeviceError as error:
-                    raise course.lost(doubt, asked.name, error) from error
-                course.clear_up(doubt, state, last, time.monotonic())
-                continue
-            heard = self._next(course.wakes() - now)
-            if heard is not None:
-                course.hear(heard, time.monotonic())
-        LOG.info("%s: %s is over, %s", device.name, command.name, course.state.name)
+            before = course.state
+            self._go_on(course, command, device)
+            if course.state is not before:
+                LOG.info("%s is %s", self._subarray.name, course.state.name)
+        LOG.debug("%s: %s is over, %s", device.name, command.name, course.state.name)
+
+    def _go_on(self, course: Course, command: Command, device: Device) -> None:
+        """Hear what comes next, or read what is in doubt."""
+        now = time.monotonic()
+        doubt = course.doubt(now)
+        if doubt is None:
+            self._hear(course, course.wakes() - now)
+            return
+        LOG.debug("%s: obsState is read, because %s", command.name, doubt.value)
+        asked = self._subarray
+        try:
+            state = patiently(asked.obs_state, now)
+            asked = device
+            last = patiently(asked.last_result, now)
+        except DeviceError as error:
+            busy = error.no_reply and time.monotonic() < course.deadline
+            if busy and doubt is not Doubt.FAILED:
+                self._hear(course, PAUSE)  # it is busy: ask again
+                return
+            raise course.lost(doubt, asked.name, error) from error
+        course.clear_up(doubt, state, last, time.monotonic())
+
+    def _hear(self, course: Course, seconds: float) -> None:
+        """Let the course hear what comes next, unless it answers a command that was given up."""
+        heard = self._next(seconds)
+        if isinstance(heard, (Replied, NotTaken)) and heard.sending != self._sendings:
+            LOG.info("an answer came late, to a command that was given up: %s", heard)
+        elif heard is not None:
+            course.hear(heard, time.monotonic())
 
     def wait_for(self, states: Iterable[ObsState], seconds: float, why: str) -> ObsState:
         """Wait until the subarray is in one of `states`; returns which.
@@ -187,14 +226,14 @@ class Watch:
         """
         wanted = frozenset(states)
         deadline = time.monotonic() + seconds
-        state = self.obs_state()
+        self._forget()
+        state = self.obs_state(seconds)
         while state not in wanted:
             left = deadline - time.monotonic()
             heard = self._next(left) if left > 0 else None
-            if isinstance(heard, StateSeen):
-                state = heard.state
-            elif heard is None or isinstance(heard, EventsLost):
-                state = self.obs_state()
+            seen = isinstance(heard, StateSeen) and heard.state in wanted
+            if heard is None or seen or isinstance(heard, EventsLost):
+                state = self.obs_state(max(0.0, deadline - time.monotonic()))
                 if heard is None and state not in wanted:
                     names = " or ".join(each.name for each in sorted(wanted))
                     name = self._subarray.name
@@ -203,14 +242,32 @@ class Watch:
                     raise TimedOut(text, command=why, device=name, obs_state=state)
         return state
 
-    def _send(self, device: Device, name: str, argument: str | None) -> None:
+    def _send(self, device: Device, name: str, argument: str | None, sending: int) -> None:
+        heard: Heard
         try:
-            self._inbox.put(Replied(device.command(name, argument)))
+            heard = Replied(device.command(name, argument), sending)
         except DeviceError as error:
-            self._inbox.put(NotTaken(error))
+            heard = NotTaken(error, sending)
+        except Exception as error:  # such as a TypeError of PyTango, which cannot send it
+            heard = NotTaken(DeviceError(f"{type(error).__name__}: {error}"), sending)
+        self._inbox.put(heard)
 
-    def _listen(self, device: Device) -> bool:
-        return device.listen(self._inbox.put, obs_state=device is self._subarray)
+    def _listen(self, device: Device) -> None:
+        """Hear a device from now on.
+
+        Raises:
+            ConnectionLost: it cannot be heard.
+        """
+
+        def listen() -> bool:
+            return device.listen(self._inbox.put, obs_state=device is self._subarray)
+
+        try:
+            self._tells_results[device.name] = self._try("listen to it", listen, device)
+        except ConnectionLost:
+            apart(device.close)
+            raise
+        self._devices.append(device)
 
     def _next(self, seconds: float) -> Heard | None:
         """What is heard next, if it is within `seconds`."""
@@ -228,9 +285,14 @@ class Watch:
         while self._next(0) is not None:
             pass
 
-    def _try(self, what: str, call: Callable[[], T], device: Device) -> T:
+    def _try(
+        self, what: str, call: Callable[[], T], device: Device, seconds: float | None = None
+    ) -> T:
+        patience = self._patience.answers if seconds is None else seconds
         try:
-            return apart(call)
+            return patiently(call, time.monotonic() + patience)
         except DeviceError as error:
-            text = f"{device.name} does not answer: could not {what}: {error}"
+            silent = error.lost or error.no_reply
+            text = f"{device.name} {'does not answer' if silent else 'is of no help'}"
+            text += f": could not {what}: {error}"
             raise ConnectionLost(text, command=what, device=device.name) from error

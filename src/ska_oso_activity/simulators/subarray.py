@@ -176,11 +176,13 @@ class Subarray(Simulation):
         """Be no subarray of this TMC any more; what is under way is aborted."""
         with self._lock:
             self._tmc.leave(self)
+            self._break_off("Init")
             self.abort_commands()
 
     def abort_commands(self) -> None:
+        """Abort what is under way; a scan that goes on still comes to its end."""
         with self._lock:
-            self._break_off("AbortCommands")
+            self._break_off("AbortCommands", scan_too=False)
             super().abort_commands()
 
     # --- The beginning ---------------------------------------------------------------------------
@@ -222,6 +224,8 @@ class Subarray(Simulation):
             )
 
     def _begin(self, call: _UnderWay, request: Any, defect: Defect) -> None:
+        if self._under_way is not None:
+            self._break_off(call.command, scan_too=False)  # it was stuck
         self._under_way = call
         self._out.tracker.start(call.uid)
         rule, origin, command = RULES[call.command], self.obs_state, call.command
@@ -303,6 +307,7 @@ class Subarray(Simulation):
         """
         if scan_too:
             self._cancel_scan()
+            self._scans += 1  # should its timer ring at this moment, it finds another scan
         call = self._under_way
         if call is None:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import threading
 import time
@@ -67,6 +68,25 @@ def test_an_observation_goes_through_all_its_commands() -> None:
     ]
     assert json.loads(telescope.sent[0][2] or "") == {"interface": "a", "subarray_id": 1}
     assert all(device.closed for device in telescope.devices.values())
+
+
+def test_every_obs_state_is_told_to_people_who_follow_the_script(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    with subarray_of(FakeTelescope()) as subarray:
+        subarray.assign({"interface": "a"})
+        subarray.configure({"interface": "b"})
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{CENTRAL_NODE}: AssignResources",
+        f"{SUBARRAY} is RESOURCING",
+        f"{SUBARRAY} is IDLE",
+        f"{SUBARRAY}: Configure",
+        f"{SUBARRAY} is CONFIGURING",
+        f"{SUBARRAY} is READY",
+    ]
 
 
 def result_first(telescope: FakeTelescope, device: FakeDevice, name: str) -> object:

@@ -102,6 +102,10 @@ def test_replies_are_understood(value: object, reply: Reply) -> None:
         ('[3, "Exception occurred"]', Result(3, "Exception occurred"), False),
         ("3", Result(3, ""), False),
         ('[7, "Command has been aborted"]', Result(7, "Command has been aborted"), False),
+        ('["FAILED", "no dish"]', Result(3, "no dish"), False),
+        ("FAILED", Result(3, ""), False),
+        ('"ResultCode.REJECTED"', Result(5, ""), False),
+        ('["OK", "done"]', Result(0, "done"), True),
     ],
 )
 def test_results_are_understood(text: str, result: Result, good: bool) -> None:
@@ -126,17 +130,32 @@ def test_a_command_that_is_only_queued_is_not_over() -> None:
         ("+30:00:00.0", False, 30.0),
         ("16h40m00s", True, 250.0),
         ("-72d04m53.2s", False, -72.0814444444),
-        (12.5, False, 12.5),
+        ("-72° 04' 53.2\"", False, -72.0814444444),
+        ("16 40 00", True, 250.0),
     ],
 )
-def test_angles_are_read(text: str | float, hours: bool, value: float) -> None:
+def test_angles_are_read(text: str, hours: bool, value: float) -> None:
     assert sky.degrees(text, hours=hours) == pytest.approx(value, abs=1e-9)
 
 
-@pytest.mark.parametrize("text", ["", "north", "1:2:3:4", "10:75:00", "nan", None])
-def test_what_is_no_angle_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"angle|float"):
-        sky.degrees(text)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "north", "1:2:3:4", "10:75:00", "10:00:60", "nan", None, 12.5, "12.5"),
+        *("--30:00:00", "+-10:00:00", "1:::2", "1.5:30:0", "1_0:00:00", "12m30s", "٣:00:00"),
+    ],
+)
+@pytest.mark.parametrize("hours", [True, False])
+def test_what_is_no_angle_is_refused(text: object, hours: bool) -> None:
+    with pytest.raises(ValueError, match="angle"):
+        sky.degrees(text, hours=hours)
+
+
+def test_hours_are_not_degrees() -> None:
+    with pytest.raises(ValueError, match="angle"):
+        sky.degrees("12d30m00s", hours=True)
+    with pytest.raises(ValueError, match="angle"):
+        sky.degrees("12h30m00s")
 
 
 def test_an_offset_to_the_east_grows_with_declination() -> None:

@@ -405,7 +405,10 @@ def test_a_command_that_got_stuck_where_it_began_may_be_sent_again():
     again = bench.send("AssignResources").text
     bench.timers.advance(1)
 
-    assert bench.result(stuck) is None
+    assert bench.result(stuck) == [
+        3,
+        "AssignResources on mid-tmc/subarray/01: Command has been aborted",
+    ]
     assert bench.result(again) == [0, "Command Completed"]
 
 
@@ -421,6 +424,33 @@ def test_an_end_scan_that_fails_leaves_the_scan_to_its_end():
 
     assert bench.result(ended)[0] == 3
     assert (before, bench.states()[-1]) == ("SCANNING", "READY")
+
+
+def test_a_scan_whose_command_is_aborted_still_comes_to_its_end():
+    bench = Bench()
+    scan = observed(bench, 0.5)
+
+    bench.subarray.abort_commands()
+    before = bench.states()[-1]
+    bench.timers.advance(10)
+
+    assert bench.result(scan)[0] == 3
+    assert (before, bench.states()[-1]) == ("SCANNING", "READY")
+    assert bench.subarray.scan_id == 0
+
+
+def test_a_scan_that_ends_while_its_subarray_leaves_says_no_more():
+    bench = Bench()
+    observed(bench, 1.0)
+    rings = [call for _, _, call in bench.timers.waiting]
+    bench.subarray.leave()
+    said = list(bench.story)
+
+    for ring in rings:  # timers that were about to ring, and are not cancelled in time
+        ring()
+
+    assert rings
+    assert bench.story == said
 
 
 def test_a_state_that_is_set_ends_what_is_under_way():

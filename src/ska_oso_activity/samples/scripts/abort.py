@@ -32,9 +32,9 @@ def main(
     number = given.get("subarray_id") if subarray_id is None else subarray_id
     with Subarray(number, timeouts=timeouts) as subarray:
         before = subarray.obs_state
-        if before is ObsState.EMPTY:
-            script.announce(f"subarray {subarray.id} is EMPTY: there is nothing to abort")
         after = subarray.abort(restart=restart)
-        if after is not before:
+        if before is after is ObsState.EMPTY:
+            script.announce(f"subarray {subarray.id} is EMPTY: there is nothing to abort")
+        elif after is not before:
             script.announce(f"subarray {subarray.id} was {before.name} and is {after.name}")
         return {"subarray_id": subarray.id, "was": before.name, "obs_state": after.name}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ska_oso_activity import script
-from ska_oso_activity.observing import Observation, Subarray
+from ska_oso_activity.observing import Observation, ObsState, Subarray
 
 given: dict[str, int | None] = {}
 
@@ -36,5 +36,5 @@ def main(
         allocated = observation.allocate(subarray)
         observed = observation.observe(subarray)
         observation.release(subarray)
-        ends = {"obs_state": subarray.obs_state.name}
+        ends = {"obs_state": ObsState.EMPTY.name}
         return {"subarray_id": subarray.id, **observed, **allocated, **ends}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ska_oso_activity.observing import Subarray, release
+from ska_oso_activity.observing import ObsState, Subarray, release
 
 given: dict[str, int | None] = {}
 
@@ -20,4 +20,4 @@ def main(timeouts: dict[str, float] | None = None) -> dict[str, Any]:
     """
     with Subarray(given.get("subarray_id"), timeouts=timeouts) as subarray:
         release(subarray)
-        return {"subarray_id": subarray.id, "obs_state": subarray.obs_state.name}
+        return {"subarray_id": subarray.id, "obs_state": ObsState.EMPTY.name}
