@@ -1,10 +1,15 @@
 """The client library against the real devices: what it promises to schedulers and TMC nodes."""
 
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import tango
 
 from ska_oso_activity.client import (
     ActivityClient,
@@ -15,11 +20,12 @@ from ska_oso_activity.client import (
     InvalidRequest,
     OutOfTime,
     Reason,
+    Refused,
     SubarrayBusy,
     UnknownActivity,
     WrongState,
 )
-from tests.device.stack import ACTIVITY_DEVICE, Stack
+from tests.device.stack import ACTIVITY_DEVICE, SCRIPT_EXECUTION, Stack
 
 LIMIT = 60.0
 STATES = ["REQUESTED", "PREPARING", "READY", "RUNNING", "SUCCEEDED"]
@@ -190,3 +196,69 @@ def test_activities_are_listed(stack: Stack, caller: ActivityClient):
 def test_a_device_that_never_was_is_away(stack: Stack):
     with pytest.raises(DeviceAway):
         ActivityClient("mid-oso/activity/99", patience=0.5).run(activity_name="a", sbd_id="sbd-1")
+
+
+@pytest.mark.parametrize("ask", [ActivityClient.get, ActivityClient.describe])
+@pytest.mark.parametrize("text", ["caf\u00e9", "telescope \U0001f52d"])
+def test_words_that_tango_cannot_send_are_refused(caller: ActivityClient, ask, text: str):
+    with pytest.raises(InvalidRequest, match="takes ASCII"):
+        ask(caller, text)
+
+
+def test_a_state_is_a_filter(stack: Stack, caller: ActivityClient):
+    block = stack.block_of("echo.py")
+    run = caller.run(sbd_id=block, activity_name="observe")
+    run.wait(LIMIT)
+
+    (found,) = caller.list(sbd_id=block, state=ActivityState.SUCCEEDED)
+
+    assert found.activity_id == run.activity_id
+    assert caller.list(sbd_id=block, state=ActivityState.READY) == []
+
+
+def test_a_device_of_another_kind_is_named(stack: Stack):
+    with pytest.raises(Refused, match=f"{SCRIPT_EXECUTION} .*is another kind of device"):
+        ActivityClient(SCRIPT_EXECUTION).get(1)
+
+
+_FORGETFUL = """
+import atexit, os
+atexit.register(lambda: os._exit(len(open_now)))  # runs last of all
+import tango
+open_now = set()
+subscribe, unsubscribe = tango.DeviceProxy.subscribe_event, tango.DeviceProxy.unsubscribe_event
+def opened(proxy, *words):
+    number = subscribe(proxy, *words)
+    open_now.add((id(proxy), number))
+    return number
+def closed(proxy, number):
+    unsubscribe(proxy, number)
+    open_now.discard((id(proxy), number))
+tango.DeviceProxy.subscribe_event, tango.DeviceProxy.unsubscribe_event = opened, closed
+from ska_oso_activity.client import ActivityClient
+from ska_oso_activity.client.lrc import LongRunningCommands
+commands = LongRunningCommands(ActivityClient("mid-oso/activity/01").device.device)
+"""
+
+
+def test_what_was_not_closed_is_closed_when_python_ends(stack: Stack):
+    environment = os.environ | {"TANGO_HOST": stack.tango_host}
+
+    left = subprocess.run(
+        [sys.executable, "-c", _FORGETFUL], env=environment, timeout=LIMIT, check=False
+    )
+
+    assert left.returncode == 0
+
+
+def test_many_threads_listen_at_once(stack: Stack, caller: ActivityClient):
+    run = caller.run(sbd_id=stack.block_of("echo.py"), activity_name="observe")
+    run.wait(LIMIT)
+
+    def follow(_: int) -> str:
+        with tango.EnsureOmniThread():
+            client = ActivityClient(ACTIVITY_DEVICE)
+            return client.activity(run.command_id).wait(LIMIT).state.name
+
+    with ThreadPoolExecutor(20) as pool:
+        assert set(pool.map(follow, range(40))) == {"SUCCEEDED"}

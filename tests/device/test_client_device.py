@@ -118,3 +118,74 @@ def test_a_time_out_is_retried_and_starts_nothing_twice(stack: Stack, scheduler:
     (only,) = ActivityClient(ACTIVITY_DEVICE).list(sbd_id=block)
     assert only.activity_id == scheduler.activityId
     assert ActivityClient(ACTIVITY_DEVICE).get(only.activity_id).request_id == request_id
+
+
+def test_an_init_in_mid_run_ends_nothing_and_the_same_request_goes_on(
+    stack: Stack, scheduler: tango.DeviceProxy, gate: Path
+):
+    block = gated(stack, gate)
+    with Recorder(scheduler, "activityState") as recorder:
+        request_id = observe(scheduler, block)
+        wait_for(recorder, "activityState", "RUNNING")
+    number = scheduler.activityId
+
+    scheduler.Init()  # within the time for a call: it waits for no thread that waits for it
+    after = scheduler.activityId, scheduler.activityState, scheduler.outcome
+    with Recorder(scheduler, "outcome") as recorder:
+        observe(scheduler, block, request_id=request_id)
+        gate.touch()
+        came = outcome(recorder)
+
+    assert after == (0, "", "")
+    assert (came, scheduler.activityId) == ("SUCCEEDED", number)
+
+
+def test_a_refusal_shows_nothing_of_the_run_before(stack: Stack, scheduler: tango.DeviceProxy):
+    with Recorder(scheduler, "outcome") as recorder:
+        observe(scheduler, stack.block_of("echo.py"))
+        outcome(recorder)
+
+    with Recorder(scheduler, "outcome") as recorder:
+        observe(scheduler, "sbd-none", subarray_id=17)
+        recorder.wait(
+            lambda: any("INVALID_REQUEST" in each for each in recorder.values("outcome")),
+            "the refusal",
+            LIMIT,
+        )
+
+    assert (scheduler.activityId, scheduler.activityState) == (0, "")
+    assert (scheduler.activityEvents, scheduler.lrcV2) in [((), ()), (None, None)]
+
+
+@pytest.mark.parametrize("request_text", ["nonsense", "[1]", "null", '{"script_args": NaN}'])
+def test_what_is_no_request_is_refused_at_once(
+    stack: Stack, scheduler: tango.DeviceProxy, request_text: str
+):
+    with pytest.raises(tango.DevFailed) as refused:
+        scheduler.Observe(request_text)
+
+    assert refused.value.args[0].reason == "INVALID_REQUEST"
+    assert refused.value.args[0].desc.startswith("Observe takes a request of RunActivity")
+
+
+def test_a_request_id_of_null_is_none(stack: Stack, scheduler: tango.DeviceProxy):
+    with Recorder(scheduler, "outcome") as recorder:
+        request_id = observe(scheduler, stack.block_of("echo.py"), request_id=None)
+        outcome(recorder)
+
+    assert uuid.UUID(request_id)
+    assert ActivityClient(ACTIVITY_DEVICE).get(scheduler.activityId).request_id == request_id
+
+
+def test_a_device_that_is_away_at_first_is_waited_for(stack: Stack):
+    """Nowhere to connect to, with a patience that ends."""
+    properties = {"ActivityDevice": "mid-oso/activity/99", "Patience": 0.5}
+    with (
+        DeviceTestContext(SampleScheduler, process=True, properties=properties) as scheduler,
+        Recorder(scheduler, "outcome", "trouble") as recorder,
+    ):
+        observe(scheduler, "sbd-none")
+        came = outcome(recorder)
+
+    assert came.startswith("DeviceAway: mid-oso/activity/99 ")
+    assert any("does not answer" in each for each in recorder.values("trouble"))

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 import tango
 
-from ska_oso_activity.client import ActivityClient, ActivityState, DeviceAway
+from ska_oso_activity.client import (
+    ActivityClient,
+    ActivityRun,
+    ActivityState,
+    DeviceAway,
+    OutputWritten,
+    Refused,
+    UnknownActivity,
+)
 from tests.device.client import until
 from tests.device.stack import ACTIVITY_DEVICE, SCRIPT_EXECUTION, Stack
 
@@ -180,3 +188,45 @@ def test_a_device_that_stays_away_is_given_up(own_stack: Stack, gate: Path):
 
     gate.touch()
     assert run.wait(LIMIT).succeeded
+
+
+def test_a_run_of_a_history_that_was_lost_is_not_taken_for_another(
+    own_stack: Stack, caller: ActivityClient, gate: Path
+):
+    block = gated(own_stack, gate)
+    run = caller.run(sbd_id=block, activity_name="observe", subarray_id=1)
+    following = caller.follow(run.activity_id, timeout=LIMIT)
+    while not isinstance(next(following), OutputWritten):
+        pass
+
+    launcher = own_stack.family()[0]
+    launcher.suspend()  # it would start the server again before there is nothing to be found
+    try:
+        back = kill(ACTIVITY_DEVICE)
+        for path in (own_stack.directory / "state" / "activity").iterdir():
+            path.unlink()
+    finally:
+        launcher.resume()
+    until(back, f"{ACTIVITY_DEVICE} to be back", 40)
+    other = again(caller, block)
+
+    assert other.activity_id == run.activity_id
+    for ask in (run.summary, run.stop, run.wait, run.start, lambda: list(following)):
+        with pytest.raises(UnknownActivity):
+            ask()
+    assert not other.summary().finished
+    gate.touch()
+    assert other.wait(LIMIT).succeeded
+
+
+def again(caller: ActivityClient, block: str) -> ActivityRun:
+    """A run, once the device accepts one: after a start it looks around first."""
+    runs: list[ActivityRun] = []
+
+    def accepted() -> bool:
+        with suppress(Refused):
+            runs.append(caller.run(sbd_id=block, activity_name="observe", subarray_id=2))
+        return bool(runs)
+
+    until(accepted, "a run to be accepted", 40)
+    return runs[0]

@@ -138,13 +138,14 @@ def test_the_client_that_may_be_killed_goes_on_where_it_was(folder):
 
 
 def test_the_clients_that_stop_and_that_do_not_wait_do_as_the_page_says(folder):
-    _, stopping, _, unwaiting, _ = blocks("python", CLIENTS)
+    _, stopping, _, threaded, unwaiting, _ = blocks("python", CLIENTS)
 
-    ran = folder.run(sys.executable, "-c", unwaiting.text)
+    ran = [folder.run(sys.executable, "-c", each.text) for each in (threaded, unwaiting)]
     stopped = folder.run(sys.executable, "-c", stopping.text)
 
-    assert (ran.stderr, stopped.stderr) == ("", "")
-    assert ran.stdout.splitlines()[-1] == "['SUCCEEDED', 'SUCCEEDED']"
+    assert [each.stderr for each in (*ran, stopped)] == ["", "", ""]
+    for each in ran:
+        assert each.stdout.splitlines()[-1] == "['SUCCEEDED', 'SUCCEEDED']"
     assert stopped.stdout.splitlines()[0] == "nothing runs there"
     assert stopped.stdout.splitlines()[1].endswith(" SUCCEEDED")
 

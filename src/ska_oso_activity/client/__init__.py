@@ -35,6 +35,7 @@ from ska_oso_activity.client.happenings import (
     StateChanged,
 )
 from ska_oso_activity.client.interruption import Interruption
+from ska_oso_activity.client.lrc import LongRunningCommands, TaskStatus
 from ska_oso_activity.client.sync import ActivityClient
 from ska_oso_activity.client.values import (
     ActivityEvent,
@@ -70,6 +71,7 @@ __all__ = [
     "Interrupted",
     "Interruption",
     "InvalidRequest",
+    "LongRunningCommands",
     "LrcResult",
     "NoCapacity",
     "NoSpace",
@@ -83,6 +85,7 @@ __all__ = [
     "Refused",
     "StateChanged",
     "SubarrayBusy",
+    "TaskStatus",
     "UnknownActivity",
     "Validation",
     "WrongState",

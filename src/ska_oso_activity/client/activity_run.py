@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class ActivityRun:
     """One activity. It holds nothing; drop it, and the activity goes on.
 
+    It is known by its command: once the device has lost its history, and gives the same number to
+    another activity, all of this raises `UnknownActivity`.
+
     Attributes:
         activity_id: its number.
         command_id: of its RunActivity; the LRC interface of the device knows it by this.
@@ -52,7 +55,7 @@ class ActivityRun:
             UnknownActivity: the device has lost its history.
         """
         for happening in self._client.states(
-            self.activity_id,
+            self.command_id,
             after_seq=after_seq,
             epoch=epoch,
             until_ready=self.until_ready,
@@ -68,7 +71,7 @@ class ActivityRun:
             DeviceAway, OutOfTime, UnknownActivity: as `events`.
         """
         for happening in self._client.states(
-            self.activity_id, until_ready=self.until_ready, timeout=timeout
+            self.command_id, until_ready=self.until_ready, timeout=timeout
         ):
             if isinstance(happening, Finished):
                 return ActivitySummary.of(happening.summary)
@@ -85,22 +88,24 @@ class ActivityRun:
             DeviceAway, OutOfTime, UnknownActivity: as `events`.
         """
         for happening in self._client.follow(
-            self.activity_id, offset=offset, until_ready=self.until_ready, timeout=timeout
+            self.command_id, offset=offset, until_ready=self.until_ready, timeout=timeout
         ):
             if isinstance(happening, OutputWritten):
                 yield from map(OutputLine.of, happening.lines)
 
     def start(self, script_args: Mapping[str, Any] | None = None) -> ActivityRun:
         """Run main, once it is READY: see `ActivityClient.start`."""
-        return self._client.start(self.activity_id, script_args)
+        return self._client.start(self.summary().activity_id, script_args)
 
     def stop(self, *, run_abort: bool = True, timeout: float | None = None) -> LrcResult:
         """Stop it: see `ActivityClient.stop`."""
-        return self._client.stop(self.activity_id, run_abort=run_abort, timeout=timeout)
+        return self._client.stop(
+            self.activity_id, run_abort=run_abort, timeout=timeout, command_id=self.command_id
+        )
 
     def summary(self) -> ActivitySummary:
         """All about it, now."""
-        return self._client.get(self.activity_id)
+        return self._client.get(self.command_id)
 
 
 def event_of(change: StateChanged) -> ActivityEvent:

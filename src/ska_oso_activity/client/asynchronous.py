@@ -18,7 +18,8 @@ from ska_oso_activity.client.devices import AWAY_LIMIT, ActivityDevice, LrcResul
 from ska_oso_activity.client.errors import DeviceAway
 from ska_oso_activity.client.happenings import Happening
 from ska_oso_activity.client.interruption import Interruption
-from ska_oso_activity.client.sync import ActivityClient, Request
+from ska_oso_activity.client.request import Request, identified, telling_request_id
+from ska_oso_activity.client.sync import ActivityClient
 from ska_oso_activity.client.tango_device import CALL_TIMEOUT
 from ska_oso_activity.client.values import (
     ActivityEvent,
@@ -72,10 +73,13 @@ class AsyncActivityClient:
     async def run(
         self, request: Request = None, *, timeout: float | None = None, **keys: Any
     ) -> AsyncActivityRun:
-        """See `ActivityClient.run`. If it is cancelled, the request may have been sent."""
-        return self._handle(
-            await self.call(lambda client: client.run(request, timeout=timeout, **keys))
-        )
+        """See `ActivityClient.run`.
+
+        If it is cancelled, the request may have been sent: `CancelledError` has its `request_id`.
+        """
+        asked = identified(request, keys)
+        with telling_request_id(asked):
+            return self._handle(await self.call(lambda client: client.run(asked, timeout=timeout)))
 
     async def start(
         self, activity_id: int, script_args: Mapping[str, Any] | None = None
@@ -96,11 +100,16 @@ class AsyncActivityClient:
         subarray_id: int | None = None,
         run_abort: bool = True,
         timeout: float | None = None,
+        command_id: str | None = None,
     ) -> LrcResult:
         """See `ActivityClient.stop`. If it is cancelled, the activity goes on stopping."""
         return await self.call(
             lambda client: client.stop(
-                activity_id, subarray_id=subarray_id, run_abort=run_abort, timeout=timeout
+                activity_id,
+                subarray_id=subarray_id,
+                run_abort=run_abort,
+                timeout=timeout,
+                command_id=command_id,
             )
         )
 
@@ -209,15 +218,18 @@ class AsyncActivityRun:
 
     async def start(self, script_args: Mapping[str, Any] | None = None) -> AsyncActivityRun:
         """See `ActivityRun.start`."""
-        return await self._client.start(self.activity_id, script_args)
+        started = await self._client.call(lambda client: self._in(client).start(script_args))
+        return AsyncActivityRun(self._client, started)
 
     async def stop(self, *, run_abort: bool = True, timeout: float | None = None) -> LrcResult:
         """See `ActivityRun.stop`."""
-        return await self._client.stop(self.activity_id, run_abort=run_abort, timeout=timeout)
+        return await self._client.call(
+            lambda client: self._in(client).stop(run_abort=run_abort, timeout=timeout)
+        )
 
     async def summary(self) -> ActivitySummary:
         """See `ActivityRun.summary`."""
-        return await self._client.get(self.activity_id)
+        return await self._client.get(self.command_id)
 
     def _in(self, client: ActivityClient) -> ActivityRun:
         return ActivityRun(
@@ -245,14 +257,25 @@ class _Thread:
             self.result.exception()  # so that nobody is told that it was never looked at
 
     def _work(self) -> None:
-        import tango
-
-        settle: Callable[[Any], None] = self.result.set_result
-        outcome: Any
+        outcome: Any = None
+        error: BaseException | None = None
         try:
+            import tango
+
             with tango.EnsureOmniThread():
                 outcome = self._job()
-        except Exception as error:
-            settle, outcome = self.result.set_exception, error
+        except StopIteration as stop:  # no future takes one
+            error = RuntimeError("what was called raised StopIteration")
+            error.__cause__ = stop
+        except BaseException as other:  # whatever it is: whoever waits is told
+            error = other
         with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            self._loop.call_soon_threadsafe(settle, outcome)
+            self._loop.call_soon_threadsafe(self._settle, outcome, error)
+
+    def _settle(self, outcome: Any, error: BaseException | None) -> None:
+        if self.result.done():
+            return
+        if error is None:
+            self.result.set_result(outcome)
+        else:
+            self.result.set_exception(error)

@@ -16,6 +16,7 @@ from ska_oso_activity.client.errors import (
     AmbiguousDevice,
     CommandForgotten,
     DeviceAway,
+    InvalidRequest,
     OutOfTime,
     Refused,
     refused,
@@ -23,6 +24,8 @@ from ska_oso_activity.client.errors import (
 from ska_oso_activity.client.interruption import Inbox, Interruption
 from ska_oso_activity.client.tango_device import CALL_TIMEOUT, Device, errors_of
 from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.activity import ActivityState
+from ska_oso_activity.domain.errors import Reason
 
 DEFAULT_TANGO_HOST = "127.0.0.1:10000"
 """Where `ska-oso-activity up` has its Tango database."""
@@ -90,9 +93,16 @@ class ScriptExecution:
 class ActivityDevice:
     """The device that accepts requests."""
 
-    def __init__(self, name: str, tango_host: str, timeout: float = CALL_TIMEOUT) -> None:
+    def __init__(
+        self,
+        name: str,
+        tango_host: str,
+        timeout: float = CALL_TIMEOUT,
+        patience: float = AWAY_LIMIT,
+    ) -> None:
+        """`timeout`: seconds for one answer; `patience`: for which it may be away meanwhile."""
         self.device = Device(name, tango_host, timeout)
-        self._tango_host, self._timeout = tango_host, timeout
+        self._tango_host, self._timeout, self._patience = tango_host, timeout, patience
 
     def executor(self, name: str) -> ScriptExecution:
         """The executor of an activity, from the name in its summary."""
@@ -108,7 +118,13 @@ class ActivityDevice:
         Raises:
             Refused, DeviceAway: nothing was changed.
         """
-        text = argument if isinstance(argument, str) else strict_json.dumps(argument)
+        try:
+            text = argument if isinstance(argument, str) else strict_json.dumps(argument)
+        except (TypeError, ValueError, RecursionError) as error:  # NaN, or an object of Python
+            raise InvalidRequest(
+                f"{command} takes what JSON can say, text, numbers, lists and the like: {error}",
+                Reason.INVALID_REQUEST,
+            ) from error
         codes, texts = self.device.call(command, text)
         if int(codes[0]) not in _ACCEPTED:
             raise refused(str(texts[0]))
@@ -132,7 +148,7 @@ class ActivityDevice:
 
         Raises:
             Refused: it was not accepted.
-            DeviceAway: it did not answer, or was away for a minute.
+            DeviceAway: it did not answer, or was away for longer than the `patience`.
             CommandForgotten: the device was restarted before it had a result.
             OutOfTime: there is no result yet.
         """
@@ -163,7 +179,11 @@ class ActivityDevice:
 
     def activities(self, **filters: Any) -> list[Summary]:
         """Short summaries, newest first; `filters` are those of ListActivities, None is none."""
-        given = {key: value for key, value in filters.items() if value is not None}
+        given = {
+            key: value.name if isinstance(value, ActivityState) else value
+            for key, value in filters.items()
+            if value is not None
+        }
         summaries: list[Summary] = json.loads(
             self.device.call("ListActivities", strict_json.dumps(given))
         )
@@ -193,7 +213,7 @@ class ActivityDevice:
                     if found is None:
                         waiting()
                 except DeviceAway:
-                    if time.monotonic() - heard_at > AWAY_LIMIT:
+                    if time.monotonic() - heard_at > self._patience:
                         raise
                     continue
             if found is not None:
@@ -218,7 +238,10 @@ class ActivityDevice:
 
 
 def connect(
-    device: str | None, tango_host: str | None, timeout: float = CALL_TIMEOUT
+    device: str | None,
+    tango_host: str | None,
+    timeout: float = CALL_TIMEOUT,
+    patience: float = AWAY_LIMIT,
 ) -> ActivityDevice:
     """The ActivityDevice to talk to: the one that is named, or the only one that there is.
 
@@ -226,6 +249,7 @@ def connect(
         device: its name; None asks the Tango database.
         tango_host: `HOST:PORT` of the Tango database; None: as TANGO_HOST says, or the default.
         timeout: seconds for an answer to one call.
+        patience: seconds for which it may be away while the result of a command is waited for.
 
     Raises:
         DeviceAway: the Tango database does not answer, or has no such device.
@@ -243,7 +267,7 @@ def connect(
             names = list(database.get_device_name("*", "ActivityDevice").value_string)
             exported = [name for name in names if database.import_device(name).exported]
         device = _only_one(exported or names, tango_host)
-    return ActivityDevice(device, tango_host, timeout)
+    return ActivityDevice(device, tango_host, timeout, patience)
 
 
 def _only_one(names: list[str], tango_host: str) -> str:

@@ -6,7 +6,13 @@ from ska_oso_activity.domain.errors import Reason
 
 
 class ClientError(Exception):
-    """Base of all errors of the client library; the text is one sentence for an operator."""
+    """Base of all errors of the client library; the text is one sentence for an operator.
+
+    Attributes:
+        request_id: what `run` sent, or would have sent, with the request; None: it was not `run`.
+    """
+
+    request_id: str | None = None
 
 
 class DeviceAway(ClientError):

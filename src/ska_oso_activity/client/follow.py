@@ -32,7 +32,9 @@ from ska_oso_activity.client.happenings import (
 )
 from ska_oso_activity.client.interruption import Inbox, Interruption
 from ska_oso_activity.client.tango_device import Subscription
+from ska_oso_activity.client.values import state_named
 from ska_oso_activity.domain.activity import ActivityState
+from ska_oso_activity.domain.errors import Reason
 
 DISTURBED_INTERVAL = 0.1
 """Seconds between looks while Tango says that something is away."""
@@ -155,15 +157,27 @@ class Follower:
                 with suppress(DeviceAway, Refused):
                     yield from self._heard(*heard)
             elif now >= self._deadline:
-                raise OutOfTime(self._unfinished())
+                yield from self._last_look()
+                return
             # News that never pauses must not keep us from asking, nor from giving up in time.
             if now >= (check_at if heard is None else check_at + CHECK_INTERVAL):
                 yield from self._check()
                 checked_at = time.monotonic()
             if now >= self._deadline + CHECK_INTERVAL:
-                raise OutOfTime(self._unfinished())
+                yield from self._last_look()
+                return
             for followed in self._followed.values():
                 yield from followed.overdue()
+
+    def _last_look(self) -> Iterator[Happening]:
+        """What has happened by the deadline: whoever is slow to take news is told of the end, too.
+
+        Raises:
+            OutOfTime: there is no end yet.
+        """
+        yield from self._check()
+        if not self._followed or not all(each.finished for each in self._followed.values()):
+            raise OutOfTime(self._unfinished())
 
     def _so_far(self) -> Iterator[Happening]:
         """What happened until now: first what was told, so that its order is kept."""
@@ -187,30 +201,37 @@ class Follower:
             return set()  # another history
         if later and later[0]["seq"] > after_seq + 1:
             return set()  # those in between are no longer kept
-        new = {(event["state"], event["time"]) for event in later}
+        new = {(state_named(event["state"]), event["time"]) for event in later}
         changes = changes_from_summary(summary)
-        return {(c.state, c.time) for c in changes if (c.state.name, c.time) not in new}
+        return {(c.state, c.time) for c in changes if (c.state, c.time) not in new}
 
     # What a followed activity needs.
 
-    def summary(self, activity_id: int) -> Mapping[str, Any]:
-        """All about an activity."""
-        return self._device.activity(activity_id)
+    def summary(self, activity_id: int, command_id: str | None) -> Mapping[str, Any]:
+        """All about an activity.
+
+        Raises:
+            UnknownActivity: its number is another's now, whose RunActivity was another command.
+        """
+        summary = self._device.activity(activity_id)
+        if summary.get("command_id") != command_id:
+            raise another_history(self._device, activity_id)
+        return summary
 
     def recorded(
         self, changes: Sequence[StateChanged], summary: Mapping[str, Any]
     ) -> list[StateChanged]:
         """The same changes of one activity, as the device's own events tell of them."""
-        events: dict[tuple[str, str], dict[str, Any]] = {}
+        events: dict[tuple[ActivityState, str], dict[str, Any]] = {}
         for since in (self._begin, 0):
             for event in _all_events(self._device, since):
                 if event["activity_id"] == summary["activity_id"]:
-                    events[event["state"], event["time"]] = event
-            if all((change.state.name, change.time) in events for change in changes):
+                    events[state_named(event["state"]), event["time"]] = event
+            if all((change.state, change.time) in events for change in changes):
                 break
         return [
             change_from_event(
-                events.get((change.state.name, change.time)) or event_from_summary(summary, change)
+                events.get((change.state, change.time)) or event_from_summary(summary, change)
             )
             for change in changes
         ]
@@ -315,6 +336,15 @@ class Follower:
                 yield Noted(f"{away}; waiting for it")
             elif now - self._away_since > self._away_limit:
                 raise
+
+
+def another_history(device: ActivityDevice, activity_id: int) -> UnknownActivity:
+    """What is raised where a number means another activity than it did."""
+    return UnknownActivity(
+        f"the history of {device.device.name} began anew: activity {activity_id} is another one "
+        "now, and the one that was meant is forgotten",
+        Reason.UNKNOWN_ACTIVITY,
+    )
 
 
 def _all_events(device: ActivityDevice, since: int) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from ska_oso_activity.client.happenings import (
     StateChanged,
     changes_from_summary,
 )
+from ska_oso_activity.client.values import state_named
 from ska_oso_activity.domain.activity import TERMINAL, ActivityState
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Followed:
         until_ready: bool,
     ) -> None:
         self.activity_id = int(summary["activity_id"])
+        self._command_id = summary.get("command_id")
         self.finished = False
         self.held_until = math.inf
         self._follower = follower
@@ -54,6 +56,9 @@ class Followed:
         """A change of state was told; those that are known already are passed over."""
         if (change.state, change.time) in self._seen or self.finished:
             return
+        event = change.event or {}
+        if event.get("command_id", self._command_id) != self._command_id:
+            return  # of another history, where the number is another's: the next look raises
         if change.previous_state is not self._state:
             # Others were before it, and before we began to listen perhaps.
             yield from self.look()
@@ -64,7 +69,6 @@ class Followed:
             yield from self._finish(change)
             return
         yield from self._tell(change)
-        event = change.event or {}
         yield from self._hold(
             self._script.runs_in(event.get("executor"), event.get("procedure_id"))
         )
@@ -91,13 +95,13 @@ class Followed:
         """Ask the device, and tell what is new."""
         if self.finished:
             return
-        summary = self._follower.summary(self.activity_id)
+        summary = self._follower.summary(self.activity_id, self._command_id)
         for change in self._news(summary):
             if change.state in self._last:
                 yield from self._finish(change)
                 return
             yield from self._tell(change)
-        if ActivityState[summary["state"]] in self._last:  # whoever follows was told of it before
+        if state_named(summary["state"]) in self._last:  # whoever follows was told of it before
             yield from self._finish(None)
             return
         yield from self._hold(
@@ -111,7 +115,7 @@ class Followed:
         return self._follower.recorded(new, summary) if new else []
 
     def _finish(self, change: StateChanged | None) -> Iterator[Happening]:
-        summary = self._follower.summary(self.activity_id)
+        summary = self._follower.summary(self.activity_id, self._command_id)
         # All that the device must tell is asked for first: should it be away, nothing is lost.
         news = self._news(summary)
         self.finished = True

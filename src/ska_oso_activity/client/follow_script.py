@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from ska_oso_activity.client.devices import CHECK_INTERVAL, Output, ScriptExecution
-from ska_oso_activity.client.errors import ClientError
+from ska_oso_activity.client.errors import ClientError, DeviceAway
 from ska_oso_activity.client.happenings import Announced, Happening, OutputWritten, Progressed
 from ska_oso_activity.client.tango_device import Subscription
 
@@ -35,7 +35,7 @@ class Channel:
         """
         self.executor = executor
         self._subscriptions: list[Subscription] = []
-        self._started = executor.started_at()
+        self.started = executor.started_at()
         try:
             for attribute in (OUTPUT, PROGRESS, MESSAGE):
                 self._subscriptions.append(
@@ -49,9 +49,9 @@ class Channel:
         """Listen anew if the executor's server was started anew."""
         with suppress(ClientError):  # away: a later look finds out
             started = self.executor.started_at()
-            if started != self._started:
+            if started != self.started:
                 self.renew()
-                self._started = started
+                self.started = started
 
     def renew(self) -> None:
         """Listen anew: events were missed."""
@@ -86,6 +86,8 @@ class ScriptFollower:
         self._open_channel = open_channel
         self._channel: Channel | None = None
         self._procedure_id: int | None = None
+        self._request_id: str | None = None
+        self._verified: tuple[str | None] | None = None  # the start of the server that was asked
         self._offset = offset
         self._percent = 0.0
         self._message = ""
@@ -121,6 +123,8 @@ class ScriptFollower:
             return
         if told.get("procedure_id") != self._procedure_id:
             return
+        if attribute != OUTPUT and not self._may_be_heard():
+            return
         self._heard_at = time.monotonic()
         if attribute == OUTPUT:
             # The event is a hint: asking from where we are gives every line, in order.
@@ -129,6 +133,16 @@ class ScriptFollower:
             yield from self._progressed(told["progress"], told.get("message") or "")
         elif attribute == MESSAGE:
             yield from self._announced(told["message"])
+
+    def _may_be_heard(self) -> bool:
+        if self._channel is None or self._procedure_id is None:
+            return False
+        try:
+            return self._is_ours(self._channel, self._procedure_id)
+        except DeviceAway:
+            return True  # said before it went
+        except ClientError:
+            return False  # it does not know our script any more
 
     def look(self, summary: Mapping[str, Any]) -> Iterator[Happening]:
         """Tell what events should have told."""
@@ -161,6 +175,8 @@ class ScriptFollower:
         """The last lines, from the executor or, if it is away, the activity's own record."""
         if self._open_channel is None:
             return
+        if self._channel is not None:
+            self._channel.look()
         yield from self._fetch()
         tail = [line for line in summary.get("output_tail") or () if line["n"] >= self._offset]
         if tail:
@@ -170,12 +186,30 @@ class ScriptFollower:
     def _fetch(self) -> Iterator[Happening]:
         while self._channel is not None and self._procedure_id is not None:
             try:
+                if not self._is_ours(self._channel, self._procedure_id):
+                    return
                 output = self._channel.executor.output(self._procedure_id, self._offset)
             except ClientError:
                 return
             if output.next_offset <= self._offset:
                 return
             yield from self._written(output)
+
+    def _is_ours(self, channel: Channel, procedure_id: int) -> bool:
+        """Whether the number still means our script; a server that lost its history reuses it.
+
+        Asked once for each start of the server.
+        """
+        if self._verified == (channel.started,):
+            return True
+        known = channel.executor.process(procedure_id)
+        labels = known.get("labels") or {}
+        ours = labels.get("activity_id") in (None, self._activity_id)
+        if self._request_id is not None:
+            ours = ours and known.get("request_id") == self._request_id
+        if ours:
+            self._request_id, self._verified = known.get("request_id"), (channel.started,)
+        return ours
 
     def _written(self, output: Output) -> Iterator[Happening]:
         if output.lines:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ska_oso_activity.client.values import state_named
 from ska_oso_activity.domain.activity import ActivityState
 
 
@@ -70,8 +71,8 @@ def change_from_event(event: Mapping[str, Any]) -> StateChanged:
     reason, message = event.get("reason"), event.get("message") or ""
     return StateChanged(
         event["activity_id"],
-        ActivityState[event["state"]],
-        ActivityState[event["previous_state"]],
+        state_named(event["state"]),
+        state_named(event["previous_state"]),
         event["time"],
         f"{reason}: {message}" if reason and message else reason or message,
         event,
@@ -106,7 +107,7 @@ def event_from_summary(summary: Mapping[str, Any], change: StateChanged) -> dict
 
 def changes_from_summary(summary: Mapping[str, Any]) -> list[StateChanged]:
     """The state changes that an activity's summary lists."""
-    states = [(ActivityState[name], time) for name, time in summary["activity_states"]]
+    states = [(state_named(name), time) for name, time, *_ in summary["activity_states"]]
     previous = [ActivityState.NONE, *(state for state, _ in states)]
     return [
         StateChanged(summary["activity_id"], state, before, time)

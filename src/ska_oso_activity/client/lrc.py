@@ -11,7 +11,7 @@ import json
 import math
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -24,11 +24,14 @@ from ska_oso_activity.client.tango_device import Device, Subscription
 PROTOCOLS = (1, 2)
 """Those that are spoken here."""
 KEPT = 100
-"""How many commands are remembered."""
+"""How many commands are remembered; more, where the device lists more or more are waited for."""
 
 
 class TaskStatus(IntEnum):
-    """What a long-running command is doing (values are on the wire, as ska-tango-base has them)."""
+    """What a long-running command is doing (values are on the wire, as ska-tango-base has them).
+
+    STAGING 0, QUEUED 1, IN_PROGRESS 2, ABORTED 3, NOT_FOUND 4, COMPLETED 5, REJECTED 6, FAILED 7.
+    """
 
     STAGING = 0
     QUEUED = 1
@@ -40,6 +43,7 @@ class TaskStatus(IntEnum):
     FAILED = 7
 
 
+_STATUSES = frozenset(TaskStatus)
 ENDED = {TaskStatus.ABORTED, TaskStatus.COMPLETED, TaskStatus.REJECTED, TaskStatus.FAILED}
 
 
@@ -53,7 +57,7 @@ class LongRunningCommands:
     """Listens to all long-running commands of a device; make it before you send one.
 
     Args:
-        device: to listen to.
+        device: to listen to, such as `ActivityClient().device.device`.
         protocol: 1 or 2; None: the newest that both sides speak.
 
     Raises:
@@ -65,6 +69,8 @@ class LongRunningCommands:
         self.protocol = _agreed(device, protocol)
         self._changed = threading.Condition()
         self._commands: OrderedDict[str, _Command] = OrderedDict()
+        self._listed: set[str] = set()
+        self._awaited: Counter[str] = Counter()
         listeners: dict[str, Callable[[Any], None]] = (
             {"_lrcEvent": self._on_lrc_event}
             if self.protocol == 2
@@ -104,24 +110,35 @@ class LongRunningCommands:
         Raises:
             OutOfTime: it was not told within `timeout` seconds: still running, or the events lost.
         """
+        if timeout is not None and math.isnan(timeout):
+            raise ValueError("a timeout is a number of seconds, or None for no limit, and not nan")
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         with self._changed:
-            while True:
-                found = self._commands.get(command_id)
-                if found and found.result and ENDED.intersection(found.statuses):
-                    return found.result
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise OutOfTime(f"nothing was told of the end of {command_id}")
-                self._changed.wait(None if left == math.inf else left)
+            self._awaited[command_id] += 1
+            try:
+                return self._wait(command_id, deadline)
+            finally:
+                self._awaited -= Counter([command_id])
+
+    def _wait(self, command_id: str, deadline: float) -> LrcResult:
+        while True:
+            found = self._commands.get(command_id)
+            if found and found.result and ENDED.intersection(found.statuses):
+                return found.result
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise OutOfTime(f"nothing was told of the end of {command_id}")
+            self._changed.wait(None if left == math.inf else left)
 
     # Called by Tango's threads.
 
     def _on_status(self, value: Any) -> None:
         words = list(value or ())
         with self._changed:
+            self._listed = set(words[::2])
             for command_id, status in zip(words[::2], words[1::2], strict=False):
-                self._told(command_id, TaskStatus[status], None)
+                self._told(command_id, TaskStatus.__members__.get(status), None)
+            self._forget()
             self._changed.notify_all()
 
     def _on_result(self, value: Any) -> None:
@@ -129,6 +146,7 @@ class LongRunningCommands:
             return
         with self._changed:
             self._told(value[0], None, json.loads(value[1]))
+            self._forget()
             self._changed.notify_all()
 
     def _on_lrc_event(self, value: Any) -> None:
@@ -137,7 +155,9 @@ class LongRunningCommands:
         told = json.loads(value[1])
         status = told.get("status")
         with self._changed:
-            self._told(value[0], None if status is None else TaskStatus(status), told.get("result"))
+            known = TaskStatus(status) if status in _STATUSES else None  # or of a later release
+            self._told(value[0], known, told.get("result"))
+            self._forget()
             self._changed.notify_all()
 
     def _told(self, command_id: str, status: TaskStatus | None, result: Any) -> None:
@@ -146,8 +166,13 @@ class LongRunningCommands:
             command.statuses.append(status)
         if result is not None:
             command.result = LrcResult(int(result[0]), str(result[1]))
-        while len(self._commands) > KEPT:
-            self._commands.popitem(last=False)
+
+    def _forget(self) -> None:
+        """Drop the oldest, but none that the device lists or that is waited for."""
+        kept = {*self._listed, *self._awaited}
+        for command_id in list(self._commands)[:-KEPT]:
+            if command_id not in kept:
+                del self._commands[command_id]
 
 
 def _agreed(device: Device, wanted: int | None) -> int:

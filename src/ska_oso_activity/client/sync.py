@@ -6,10 +6,8 @@ import copy
 import json
 import math
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Any, TypeVar
 
 from ska_oso_activity.client.activity_run import ActivityRun
@@ -25,21 +23,25 @@ from ska_oso_activity.client.errors import (
     CommandForgotten,
     DeviceAway,
     OutOfTime,
+    Refused,
 )
-from ska_oso_activity.client.follow import Follower
+from ska_oso_activity.client.follow import Follower, another_history
 from ska_oso_activity.client.happenings import Finished, Happening, StateChanged
 from ska_oso_activity.client.interruption import Interruption
+from ska_oso_activity.client.request import (
+    Request,
+    argument_of,
+    identified,
+    telling_request_id,
+)
 from ska_oso_activity.client.tango_device import CALL_TIMEOUT
 from ska_oso_activity.client.values import (
-    ActivityRequest,
     ActivitySummary,
     BlockDescription,
     Validation,
 )
 
 T = TypeVar("T")
-Request = ActivityRequest | Mapping[str, Any] | None
-"""A request whole; None: it is given by keywords, those of `ActivityRequest`."""
 
 
 class ActivityClient:
@@ -66,17 +68,23 @@ class ActivityClient:
         Args:
             device: its name, or its full `tango://` name; None: the only one of the database. One
                 that you have made is used as it is.
-            tango_host: `HOST:PORT` of the Tango database; None: as TANGO_HOST says.
+            tango_host: `HOST:PORT` of the Tango database; None: as TANGO_HOST says. Where the
+                environment has no TANGO_HOST, this becomes it: Tango's events look there.
             patience: seconds for which the device may be away, being restarted for example.
-            call_timeout: seconds for its answer to one call.
+            call_timeout: seconds for its answer to one call, 0.001 to 1e6. To connect to a server
+                that is frozen Tango takes up to 9 s, whatever this says.
             on_away: told, by the thread that waits, before the device is asked once more.
 
         Raises:
             DeviceAway: the Tango database does not answer.
             AmbiguousDevice: there are several, and none was named.
+            Refused: it is no name of a device, `domain/family/member`.
+            ValueError: no such `patience` or `call_timeout`.
         """
+        if not patience >= 0:
+            raise ValueError(f"patience is a number of seconds from 0 on, and not {patience}")
         self._device = (
-            connect(device, tango_host, call_timeout)
+            connect(device, tango_host, call_timeout, patience)
             if device is None or isinstance(device, str)
             else device
         )
@@ -114,18 +122,19 @@ class ActivityClient:
             timeout: seconds to get it accepted; None: `patience`.
 
         Raises:
-            Refused: or the one of its subclasses that says why; nothing was started.
+            Refused: or the one of its subclasses that says why, such as `NoCapacity` where 100
+                activities are not finished; nothing was started.
             DeviceAway: no answer in all that time. It may have been accepted: send it again with
-                the same `request_id` to find out.
+                the same `request_id` to find out; the exception has it, as all that are raised.
         """
-        asked = _request(request, keys)
-        asked.setdefault("request_id", str(uuid.uuid4()))
+        asked = identified(request, keys)
         limit = self._patience if timeout is None else timeout
-        deadline = time.monotonic() + limit
-        command_id = self._surely(
-            lambda: self._device.submit("RunActivity", asked), deadline, patience=limit
-        )
-        return self._run_of(command_id, deadline, until_ready=bool(asked.get("prepare_only")))
+        deadline = _deadline(limit)
+        with telling_request_id(asked):
+            command_id = self._surely(
+                lambda: self._device.submit("RunActivity", asked), deadline, patience=limit
+            )
+            return self._run_of(command_id, deadline, until_ready=bool(asked.get("prepare_only")))
 
     def start(self, activity_id: int, script_args: Mapping[str, Any] | None = None) -> ActivityRun:
         """Run main of an activity that was prepared with `prepare_only` and is READY.
@@ -157,6 +166,7 @@ class ActivityClient:
         run_abort: bool = True,
         timeout: float | None = None,
         waiting: Callable[[], None] = lambda: None,
+        command_id: str | None = None,
     ) -> LrcResult:
         """Stop an activity, or whatever runs on a subarray, and wait until it is gone.
 
@@ -164,20 +174,23 @@ class ActivityClient:
             run_abort: have the executor's abort script put the subarray in order; waited for, too.
             timeout: seconds for all of it; None: however long it takes.
             waiting: called once the stop is accepted, and every second from then on.
+            command_id: of its RunActivity; if the number is another activity's, nothing is stopped.
 
         Returns:
             Code 0 and `Activity 12 STOPPED`; another code if the abort script failed.
 
         Raises:
             UnknownActivity: there is none, or nothing runs on the subarray.
-            OutOfTime: it goes on stopping.
+            DeviceAway: no answer, for longer than `patience` or in all the `timeout`.
+            OutOfTime: it goes on stopping, or the `timeout` left no time to send anything.
         """
         if (activity_id is None) == (subarray_id is None):
             raise ValueError("say what to stop: activity_id, or subarray_id")
         which = (
             {"activity_id": activity_id} if subarray_id is None else {"subarray_id": subarray_id}
         )
-        return self._complete("StopActivity", {**which, "run_abort": run_abort}, timeout, waiting)
+        argument = {**which, "run_abort": run_abort}
+        return self._complete("StopActivity", argument, timeout, waiting, command_id)
 
     # Looking
 
@@ -190,7 +203,7 @@ class ActivityClient:
             Refused: not even a request.
             OutOfTime: no result within `timeout` seconds.
         """
-        result = self._complete("ValidateActivity", _request(request, keys), timeout)
+        result = self._complete("ValidateActivity", argument_of(request, keys), timeout)
         return Validation.of(_report(result))
 
     def describe(self, block: str, *, timeout: float | None = None) -> BlockDescription:
@@ -215,7 +228,10 @@ class ActivityClient:
         return ActivitySummary.of(self._device.activity(key))
 
     def list(self, **filters: Any) -> list[ActivitySummary]:
-        """Activities, the newest first; `state`, `sbd_id`, `subarray_id`, `before`, `limit`.
+        """Activities, the newest first: 100, unless `limit` (1 to 1000) says otherwise.
+
+        The other filters are `state` (an `ActivityState` or its name), `sbd_id`, `subarray_id` and
+        `before`, the id below which to go on.
 
         Raises:
             InvalidRequest: no such filter.
@@ -332,17 +348,35 @@ class ActivityClient:
         argument: Mapping[str, Any] | str,
         timeout: float | None,
         waiting: Callable[[], None] = lambda: None,
+        meant: str | None = None,
     ) -> LrcResult:
-        """A long-running command to its end, which is safe to send again."""
+        """A long-running command to its end, which is safe to send again.
+
+        `meant` is the command id of the activity that it is about; None: as its number says now.
+        """
         deadline = _deadline(timeout)
+        accepted = False
+        away: DeviceAway | None = None
+
+        def accept() -> None:
+            nonlocal accepted
+            accepted = True
+            waiting()
 
         def ask() -> LrcResult:
-            left = None if timeout is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise OutOfTime(f"{command} has not ended within {timeout:g} s; it goes on")
-            return self._device.complete(
-                command, argument, waiting, timeout=left, interruption=self._interruption
-            )
+            nonlocal away, meant
+            try:
+                left = None if timeout is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise away if away and not accepted else _too_late(command, timeout, accepted)
+                if isinstance(argument, Mapping) and "activity_id" in argument:
+                    meant = self._still(int(argument["activity_id"]), meant)
+                return self._device.complete(
+                    command, argument, accept, timeout=left, interruption=self._interruption
+                )
+            except DeviceAway as error:
+                away = error
+                raise
 
         while True:
             try:
@@ -353,23 +387,35 @@ class ActivityClient:
                     number = self._run_of(forgotten.command_id, deadline, until_ready=False)
                     run_abort = argument["run_abort"]
                     argument = {"activity_id": number.activity_id, "run_abort": run_abort}
+                    meant = number.command_id
+
+    def _still(self, activity_id: int, meant: str | None) -> str | None:
+        """The command id of an activity, before each try: by the next it may be another's.
+
+        Raises:
+            UnknownActivity: the number is another activity's now, or nobody's.
+        """
+        try:
+            known = self._device.activity(activity_id).get("command_id")
+        except Refused:
+            if meant is None:
+                return None  # the command itself will say what is wrong
+            raise
+        if meant not in (None, known):
+            raise another_history(self._device, activity_id)
+        return meant or known
 
 
 def _deadline(timeout: float | None) -> float:
+    if timeout is not None and math.isnan(timeout):
+        raise ValueError("a timeout is a number of seconds, or None for no limit, and not nan")
     return math.inf if timeout is None else time.monotonic() + timeout
 
 
-def _request(request: Request, keys: Mapping[str, Any]) -> dict[str, Any]:
-    if request is not None and keys:
-        raise TypeError(f"a request is given whole or by keywords, not both: {sorted(keys)}")
-    if request is None:
-        known = {each.name for each in fields(ActivityRequest)}
-        if unknown := set(keys) - known:
-            raise TypeError(f"no such keys: {sorted(unknown)}; a request has {sorted(known)}")
-        request = ActivityRequest(**keys)
-    if isinstance(request, ActivityRequest):
-        return request.to_json()
-    return {key: value for key, value in request.items() if value is not None}
+def _too_late(command: str, timeout: float | None, accepted: bool) -> OutOfTime:
+    if accepted:
+        return OutOfTime(f"{command} has not ended within {timeout:g} s; it goes on")
+    return OutOfTime(f"{command} was not sent: a timeout of {timeout:g} s leaves no time for it")
 
 
 def _report(result: LrcResult, *, good: bool = False) -> dict[str, Any]:

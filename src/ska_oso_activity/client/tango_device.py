@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ska_oso_activity.client.errors import DeviceAway, refused
+from ska_oso_activity.client.errors import DeviceAway, InvalidRequest, refused
+from ska_oso_activity.domain.errors import Reason
 
 if TYPE_CHECKING:
     import tango  # at run time only where it is needed: help and completion do without
@@ -19,6 +23,7 @@ CALL_TIMEOUT = 3.0
 _AWAY_REASONS = {
     "API_CantConnectToDatabase",
     "API_CantConnectToDevice",
+    "API_CommandTimedOut",  # a lock of cppTango was not free for 3 s: nothing was sent
     "API_CorbaException",
     "API_DatabaseException",
     "API_DeviceNotDefined",
@@ -27,17 +32,40 @@ _AWAY_REASONS = {
     "API_ServerNotRunning",
 }
 
+_WRONG_DEVICE_REASONS = {"API_CommandNotFound", "API_AttrNotFound"}
+LONGEST_CALL = 1e6
+"""Seconds; Tango counts milliseconds in 32 bits."""
+
 # With the first subscription of a process cppTango makes its event consumer. Threads that do so at
-# the same time make several (10.3.1, measured): "Could not find event consumer for ptr".
-_making_consumer = threading.Lock()
-_consumer_is_made = threading.Event()
+# the same time make several (10.3.1, measured): "Could not find event consumer for ptr". Later ones
+# stand in line for a monitor of cppTango, 3 s at most; in ours there is no such limit.
+_subscribing = threading.Lock()
+_open: weakref.WeakSet[Subscription] = weakref.WeakSet()
+_ended = threading.Event()
+
+
+def _close_all() -> None:
+    """At Python's exit: an event that comes while it ends aborts the process (PyTango 10.3)."""
+    _ended.set()
+    for subscription in list(_open):
+        subscription.close()
 
 
 class Device:
     """A Tango device, by its name in a Tango database or its full `tango://` name."""
 
     def __init__(self, name: str, tango_host: str, timeout: float = CALL_TIMEOUT) -> None:
-        """`timeout`: seconds for an answer to one call."""
+        """`timeout`: seconds for an answer to one call.
+
+        Raises:
+            ValueError: not from 0.001 to `LONGEST_CALL`.
+            DeviceAway: the Tango database does not answer, or has no such device.
+            Refused: it is no name of a device.
+        """
+        if not 0.001 <= timeout <= LONGEST_CALL:
+            raise ValueError(
+                f"the time for a call is 0.001 to {LONGEST_CALL:g} seconds, and not {timeout}"
+            )
         import tango
 
         self.name = name
@@ -54,8 +82,16 @@ class Device:
 
         Raises:
             Refused: the device says no; the text is its sentence.
+            InvalidRequest: text that Tango cannot carry as it is.
             DeviceAway: it does not answer.
         """
+        if isinstance(argument, str) and not argument.isascii():
+            # Latin-1 comes back as something else, and what is beyond is a SystemError of PyTango.
+            raise InvalidRequest(
+                f"{command} of {self._where} takes ASCII, and not {argument!r:.100}: no id or name "
+                "that the device knows has other characters",
+                Reason.INVALID_REQUEST,
+            )
         with errors_of(self._where):
             return self._proxy.command_inout(command, argument)
 
@@ -112,7 +148,7 @@ class Subscription:
         deliver: Callable[[Any], None],
         disturbed: Callable[[], None],
     ) -> None:
-        self._proxy, self._attribute = proxy, attribute
+        self._proxy, self._attribute, self._process = proxy, attribute, os.getpid()
         self._deliver, self._disturbed = deliver, disturbed
         self._id = self._subscribe()
 
@@ -128,21 +164,25 @@ class Subscription:
         """Have no more events delivered."""
         import tango
 
-        with suppress(tango.DevFailed, KeyError):
+        _open.discard(self)
+        if self._process != os.getpid():
+            return  # it is the parent's, which goes on listening
+        with _subscribing, suppress(tango.DevFailed, KeyError):
             self._proxy.unsubscribe_event(self._id)
 
     def _subscribe(self) -> int:
         import tango
 
-        def subscribe() -> int:
-            event = tango.EventType.CHANGE_EVENT
-            return int(self._proxy.subscribe_event(self._attribute, event, self._on_event))
-
-        if _consumer_is_made.is_set():
-            return subscribe()
-        with _making_consumer:
-            number = subscribe()
-            _consumer_is_made.set()
+        event = tango.EventType.CHANGE_EVENT
+        with _subscribing:
+            if _ended.is_set():
+                raise DeviceAway(f"Python ends: {self._attribute} is not subscribed to any more")
+            number = int(self._proxy.subscribe_event(self._attribute, event, self._on_event))
+            if not _open:
+                # Now, after PyTango's own: what is registered last is done first.
+                atexit.unregister(_close_all)
+                atexit.register(_close_all)
+            _open.add(self)
         return number
 
     def _on_event(self, event: tango.EventData) -> None:
@@ -171,4 +211,7 @@ def errors_of(where: str) -> Iterator[None]:
             why = str(failure.args[-1].desc).partition("\n")[0]
             raise DeviceAway(f"{where} does not answer: {why}") from failure
         first = failure.args[0]
-        raise refused(" ".join(str(first.desc).split()), str(first.reason)) from failure
+        said = " ".join(str(first.desc).split())
+        if first.reason in _WRONG_DEVICE_REASONS:
+            said = f"{where} is another kind of device, or of another release: {said}"
+        raise refused(said, str(first.reason)) from failure

@@ -11,6 +11,11 @@ from ska_oso_activity.domain.activity import TERMINAL, ActivityState
 T = TypeVar("T")
 
 
+def state_named(name: str) -> ActivityState:
+    """A state by its name; one that only a later release of the device knows is UNKNOWN."""
+    return ActivityState.__members__.get(name, ActivityState.UNKNOWN)
+
+
 @dataclass(frozen=True)
 class ActivityRequest:
     """A request to run an activity, or to check it; names and meanings are the Tango interface's.
@@ -50,7 +55,7 @@ class ActivityEvent:
         seq: rises by one per event within the epoch. Remember both to go on after a restart.
         time: UTC, ISO 8601 with microseconds and `Z`.
         reason: why it failed or was stopped, a reason code.
-        raw: the device's own words, all keys.
+        raw: the device's own words, all keys; a state that we do not know is UNKNOWN, but here.
     """
 
     activity_id: int
@@ -133,7 +138,7 @@ class ActivitySummary:
             **summary,
             "command_ids": tuple(summary.get("command_ids") or ()),
             "activity_states": tuple(
-                (str(name), str(time)) for name, time in summary.get("activity_states") or ()
+                (str(name), str(time)) for name, time, *_ in summary.get("activity_states") or ()
             ),
             "output_tail": tuple(map(OutputLine.of, summary.get("output_tail") or ())),
         }
@@ -214,7 +219,7 @@ def _made(kind: type[T], told: Mapping[str, Any], *states: str, raw: Any = None)
     """A value of a dataclass out of JSON: keys that it has not are passed over."""
     known = {each.name for each in fields(kind)}  # type: ignore[arg-type]
     given = {key: value for key, value in told.items() if key in known}
-    given |= {key: ActivityState[given[key]] for key in states}
+    given |= {key: state_named(given[key]) for key in states}
     if "raw" in known:
         given["raw"] = told if raw is None else raw
     return kind(**given)

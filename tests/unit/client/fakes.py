@@ -62,6 +62,7 @@ class FakeExecutor:
         self.device = FakeTango("executor")
         self.lines = []
         self.server = "2026-11-24T22:00:00.000000Z"
+        self.record = {"request_id": "execution", "labels": {"activity_id": 12}}
 
     def write(self, *texts, lost=False, time=""):
         first = len(self.lines)
@@ -77,6 +78,12 @@ class FakeExecutor:
 
     def running_since(self, procedure_id):
         return None
+
+    def process(self, procedure_id):
+        assert procedure_id == 7
+        if self.device.away:
+            raise DeviceAway("executor does not answer")
+        return self.record
 
     def output(self, procedure_id, offset, limit=1000):
         assert procedure_id == 7

@@ -8,7 +8,7 @@ from tango.server import Device, attribute, command
 from tango.test_context import DeviceTestContext
 
 from ska_oso_activity.client.devices import ActivityDevice, LrcResult
-from ska_oso_activity.client.errors import ClientError, DeviceAway, Refused
+from ska_oso_activity.client.errors import ClientError, DeviceAway, InvalidRequest, Refused
 
 pytestmark = pytest.mark.forked
 
@@ -88,3 +88,21 @@ def test_an_error_is_its_first_sentence_on_one_line(device):
 def test_a_device_that_is_not_there_is_away():
     with pytest.raises(DeviceAway, match=r"127\.0\.0\.1:1\) does not answer"):
         ActivityDevice("mid-oso/activity/01", "127.0.0.1:1")
+
+
+def test_patience_counts_after_a_command_was_accepted_too(device, monkeypatch):
+    impatient = ActivityDevice(device.device.name, "", patience=0)
+
+    def away(_):
+        raise DeviceAway("device does not answer")
+
+    monkeypatch.setattr(impatient, "_look_up_result", away)
+
+    with pytest.raises(DeviceAway):
+        impatient.complete("StopActivity", "forget", timeout=20)
+
+
+@pytest.mark.parametrize("value", [float("nan"), {1, 2}, b"bytes"])
+def test_what_json_cannot_say_is_refused_before_it_is_sent(device, value):
+    with pytest.raises(InvalidRequest, match="StopActivity takes what JSON can say"):
+        device.submit("StopActivity", {"script_args": value})

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ska_oso_activity.client import follow, follow_script
+from ska_oso_activity.client import ActivityClient, ActivityState, follow, follow_script
 from ska_oso_activity.client.errors import (
     DeviceAway,
     Interrupted,
@@ -425,3 +425,26 @@ def test_a_device_that_cannot_tell_yet_is_asked_again(device, monkeypatch):
 
     assert states(told) == ["REQUESTED", "PREPARING", "FAILED"]
     assert isinstance(told[-1], Finished)
+
+
+def test_a_slow_reader_of_an_activity_that_ended_is_not_told_that_it_goes_on(device):
+    device.summary["command_id"] = "1_RunActivity"
+    device.become("REQUESTED", "PREPARING")
+    told = []
+
+    for event in ActivityClient(device).activity(12).events(timeout=0.3):
+        told.append(event.state.name)
+        if event.state is ActivityState.PREPARING:
+            device.become("READY", "RUNNING", "SUCCEEDED", lost=True)
+            time.sleep(0.4)  # longer than it has
+
+    assert told == ["REQUESTED", "PREPARING", "READY", "RUNNING", "SUCCEEDED"]
+
+
+def test_a_state_of_a_later_release_is_followed(device):
+    device.become("REQUESTED", "PAUSED")
+    follower = Follower(device)
+    follower.follow(12, after_seq=1, epoch="e")
+    device.become("SUCCEEDED")
+
+    assert states(follower) == ["UNKNOWN", "SUCCEEDED"]

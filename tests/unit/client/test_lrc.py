@@ -1,6 +1,7 @@
 """Long-running commands are followed by either protocol, whatever comes first."""
 
 import json
+import threading
 
 import pytest
 
@@ -72,3 +73,42 @@ def test_commands_of_long_ago_are_forgotten(device):
 
         assert commands.statuses("0_Run") == []
         assert commands.wait(f"{KEPT}_Run", 1).ok
+
+
+def test_the_result_of_one_command_of_many_is_kept(device):
+    names = [f"{n}_RunActivity" for n in range(150)]
+    with LongRunningCommands(device, 1) as commands:
+        device.push("longRunningCommandResult", (names[0], json.dumps([0, "good"])))
+        words = [word for name in names for word in (name, "COMPLETED")]
+        device.push("longRunningCommandStatus", words)
+
+        assert commands.wait(names[0], 1).ok
+
+
+def test_what_is_waited_for_is_kept(device):
+    with LongRunningCommands(device, 2) as commands:
+        tell(device, 2, "mine", 5)
+        waiting = threading.Thread(target=lambda: told.append(commands.wait("mine", 20)))
+        told: list[LrcResult] = []
+        waiting.start()
+        while "mine" not in commands._awaited:
+            waiting.join(0.001)
+        for number in range(2 * KEPT):
+            tell(device, 2, f"{number}_Run", 5, [0, "done"])
+        tell(device, 2, "mine", None, [0, "good"])
+        waiting.join()
+
+    assert told == [LrcResult(0, "good")]
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_a_status_of_a_later_release_is_passed_over(device, protocol):
+    with LongRunningCommands(device, protocol) as commands:
+        if protocol == 2:
+            device.push("_lrcEvent", ("2_Run", json.dumps({"status": 99})))
+        else:
+            device.push("longRunningCommandStatus", ("2_Run", "PAUSED"))
+        tell(device, protocol, "2_Run", 5, [0, "done"])
+
+        assert commands.wait("2_Run", 1).ok
+        assert commands.statuses("2_Run") == [TaskStatus.COMPLETED]

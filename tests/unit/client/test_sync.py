@@ -1,6 +1,8 @@
 """What is sent again, and how, while a device does not answer or has forgotten."""
 
 import json
+import math
+import time
 
 import pytest
 
@@ -117,7 +119,7 @@ def test_a_check_that_failed_is_no_report():
 
 
 def test_a_stop_has_its_time():
-    with pytest.raises(OutOfTime):
+    with pytest.raises(OutOfTime, match="was not sent"):
         ActivityClient(Stumbling()).stop(12, timeout=0)
 
 
@@ -140,3 +142,47 @@ def test_following_outlives_a_device_that_is_away_at_first():
     states = [event.state.name for event in run.events(timeout=5)]
 
     assert states == ["REQUESTED", "PREPARING", "FAILED"]
+
+
+@pytest.mark.parametrize("ask", [ActivityClient.stop, ActivityClient.describe])
+def test_what_never_arrived_does_not_go_on(ask):
+    device = Stumbling(*[AWAY] * 1000)
+
+    with pytest.raises(DeviceAway):
+        ask(ActivityClient(device), "12", timeout=0.1)
+    assert device.sent
+
+
+def test_what_was_accepted_goes_on():
+    device = Stumbling()
+
+    def complete(command, argument, waiting, *, timeout, interruption):
+        waiting()
+        time.sleep(timeout)  # as long as it has
+        raise FORGOTTEN
+
+    device.complete = complete
+
+    with pytest.raises(OutOfTime, match="it goes on"):
+        ActivityClient(device).stop(12, timeout=0.05)
+
+
+@pytest.mark.parametrize("given", [{}, {"request_id": "mine"}])
+def test_whatever_ends_a_run_tells_the_request_id_that_was_sent(given):
+    device = Stumbling(*[AWAY] * 100)
+
+    with pytest.raises(DeviceAway) as away:
+        ActivityClient(device, patience=0).run(sbd_id="sbd-1", activity_name="observe", **given)
+    assert away.value.request_id == device.sent[0][1]["request_id"]
+
+
+def test_times_are_numbers():
+    device = Stumbling()
+
+    with pytest.raises(ValueError, match="not nan"):
+        ActivityClient(device).activity(12).wait(math.nan)
+    with pytest.raises(ValueError, match="not nan"):
+        ActivityClient(device).stop(12, timeout=math.nan)
+    for patience in (math.nan, -1):
+        with pytest.raises(ValueError, match="patience"):
+            ActivityClient(device, patience=patience)

@@ -17,6 +17,7 @@ from ska_oso_activity.client import (
     Validation,
 )
 from ska_oso_activity.client.errors import refused
+from ska_oso_activity.client.happenings import change_from_event, changes_from_summary
 
 EVENT = {
     "epoch": "e", "seq": 41, "time": "2026-11-24T22:10:03.123456Z", "activity_id": 12,
@@ -90,3 +91,22 @@ def test_a_refusal_has_its_class_and_code(text, reason, kind, code):
 
 def test_a_failed_command_knows_its_code():
     assert CommandFailed("SB_NOT_FOUND: no such block").reason is Reason.SB_NOT_FOUND
+
+
+def test_a_state_of_a_later_release_is_told():
+    told = {"activity_id": 1, "state": "PAUSED", "previous_state": "RUNNING", "time": "t"}
+    summary = {
+        "activity_id": 1,
+        "state": "PAUSED",
+        "activity_states": [["RUNNING", "s", "more"], ["PAUSED", "t"]],
+    }
+
+    event, whole = ActivityEvent.of(told), ActivitySummary.of(summary)
+    changes = [change_from_event(told), changes_from_summary(summary)[-1]]
+
+    assert (event.state, event.raw["state"]) == (ActivityState.UNKNOWN, "PAUSED")
+    assert (whole.state, whole.raw["state"]) == (ActivityState.UNKNOWN, "PAUSED")
+    assert whole.activity_states == (("RUNNING", "s"), ("PAUSED", "t"))
+    assert [(each.previous_state, each.state) for each in changes] == [
+        (ActivityState.RUNNING, ActivityState.UNKNOWN)
+    ] * 2
