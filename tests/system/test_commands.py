@@ -102,7 +102,10 @@ def test_output_is_followed_through_a_restart_of_the_executor(stack, site, tmp_p
     assert told.count("| first line") == told.count("| last line") == 1
 
 
-def test_ctrl_c_detaches_and_stop_stops(stack, site):
+def test_ctrl_c_detaches_and_stop_stops(up, site):
+    # The abort script, which is there, needs a telescope.
+    tmc = ("--simulate-tmc", "--subarrays", "4", "--tmc-delay", "0.05")
+    stack = up("--oda", site.oda, "--scripts", site.scripts, *tmc)
     client = start_client(stack, "run", site.mid_sbd_id, "wait", "--subarray", "4")
     read_until(client, "first line")
     client.send_signal(signal.SIGINT)
