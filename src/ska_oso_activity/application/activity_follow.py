@@ -105,7 +105,7 @@ class ActivityFollower:
                     self._abort_lost(activity)
         with self._register.lock:
             unfinished = [each.activity_id for each in self._register.live() if not each.finished]
-            self._outcomes.resume_aborts(unfinished)
+            self._outcomes.aborts.resume(unfinished)
 
     # --- Events ------------------------------------------------------------------------------
 

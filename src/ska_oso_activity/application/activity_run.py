@@ -13,9 +13,10 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
+from ska_oso_activity.application.aborts import Aborts
 from ska_oso_activity.application.activity_register import ActivityRegister
 from ska_oso_activity.application.command_tracker import CommandTracker
 from ska_oso_activity.application.executor_pool import ExecutorPool
@@ -547,6 +548,7 @@ class ActivityRun:
             if activity.delivery is Delivery.DELIVERED:
                 self._send_stop_soon(activity)
 
-    def await_end_of(self, command_id: str, activity_ids: Iterable[int]) -> None:
-        """Finish an Abort command once all these activities have ended."""
-        self._outcomes.await_end_of(command_id, activity_ids)
+    @property
+    def aborts(self) -> Aborts:
+        """The Abort commands that wait for activities."""
+        return self._outcomes.aborts

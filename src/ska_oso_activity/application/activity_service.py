@@ -277,17 +277,19 @@ class ActivityService:
 
         Returns:
             The id of the Abort command, if there is one, and the activities that it stops.
+
+        Raises:
+            NoCapacity: very many Aborts wait for the end of these very activities already.
         """
         command_id = ""
         with self._register.lock:
             targets = [each for each in self._register.live() if not each.finished]
             if tracked:
-                command_id = self._tracker.submit("Abort", queued=False)
+                command_id = self._run.aborts.begin(each.activity_id for each in targets)
             self._tracker.abort_queued("ValidateActivity", "DescribeSchedulingBlock")
-            if tracked:
-                self._run.await_end_of(command_id, [each.activity_id for each in targets])
             for activity in targets:
                 self._run.stop(activity, run_abort=False)
+            self._run.aborts.follow(command_id)
         return command_id, [each.activity_id for each in targets]
 
     # --- Questions ---------------------------------------------------------------------------

@@ -6,12 +6,11 @@ pushes in the order they are handed over. The rules are those of SKABaseDevice a
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
 import time
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -63,6 +62,12 @@ MAX_QUEUE_ATTRIBUTE = max(2 * MAX_QUEUED + MAX_EXECUTING, 32)
 MAX_FINISHED = 100
 LINGER = 10.0
 """Seconds for which a finished command stays in the v1 attributes."""
+REVIVAL = 30.0
+"""Seconds after a start of the server for which the v1 attributes list what has finished since, and
+in as long before: cppTango revives a client's subscription some 10 s after the server went down,
+and a terminal status that is not listed any more by then would never reach that client."""
+RUNNING = frozenset({"RunActivity", "StartActivity"})
+"""Commands that run something; where a list is full, all others leave it first."""
 ABORT_PATIENCE = 30.0
 """Seconds for which an Abort in progress keeps new commands out: an executor that is away must not
 close the device until it is back."""
@@ -113,11 +118,17 @@ class CommandTracker:
         self._live: OrderedDict[str, LongRunningCommand] = OrderedDict()
         self._done: OrderedDict[str, LongRunningCommand] = OrderedDict()
         self._done_entries: OrderedDict[str, str] = OrderedDict()
+        self._late: deque[tuple[float, LongRunningCommand]] = deque(maxlen=MAX_FINISHED)
+        """Commands that v1 lists though they have finished, with the time when that was told."""
+        self._begun = clock()
         self._told: dict[str, list[str]] = {}
         self.awaiting: dict[str, set[int]] = {}
-        """Activities whose end a command waits for. Kept here, as commands outlive an Init."""
+        """Of each Abort, the activities or procedures whose end it waits for. Kept here, as
+        commands outlive an Init."""
         self.keep: Callable[[LongRunningCommand], None] | None = None
         """Called with each command that has finished, without any lock of ours held."""
+        self.keep_live: Callable[[list[str]], None] | None = None
+        """Called now and then with the ids of all that have not, likewise."""
 
     def submit(self, name: str, *, queued: bool = True) -> str:
         """Take a command in: STAGING, then QUEUED. Returns its id.
@@ -169,16 +180,25 @@ class CommandTracker:
             new = [c for c in commands if c.uid not in self._live and c.uid not in self._done]
             if not new:
                 return
-            every = sorted([*new, *self._done.values()], key=lambda each: each.finished or 0.0)
+            every = sorted([*new, *self._done.values()], key=_finished)
             newest = every[-MAX_FINISHED:]
+            # After an Init, those known once that were too many by then are given again.
+            new = [each for each in newest if each.uid not in self._done]
+            if not new:
+                return
+            listed = {each.uid for _, each in self._late}
+            late = [(_finished(each), each) for each in new if each.uid not in listed]
+            self._late = deque(
+                sorted([*late, *self._late], key=lambda each: each[0]), maxlen=MAX_FINISHED
+            )
+            last = newest[-1]
+            pushes: list[tuple[str, Any]] = []
+            if last.uid not in self._done:
+                pushes.append(("longRunningCommandResult", (last.uid, _result_text(last))))
             self._done = OrderedDict((each.uid, each) for each in newest)
             self._done_entries = OrderedDict(
                 (each.uid, each.describe(with_status=True)) for each in newest
             )
-            last = newest[-1]
-            pushes: list[tuple[str, Any]] = [
-                ("longRunningCommandResult", (last.uid, _result_text(last)))
-            ]
             self._list_v1(pushes)
             self._list(pushes, "lrcFinished", list(self._done_entries.values()))
             self._publisher.publish(pushes)
@@ -218,7 +238,8 @@ class CommandTracker:
             command = self._live.get(uid)
             if command is None:
                 return False
-            now = self._clock() if at is None else at
+            told = self._clock()
+            now = told if at is None else at
             begun = status not in {TaskStatus.ABORTED, TaskStatus.REJECTED}
             if command.status is TaskStatus.QUEUED and begun:
                 self._move(command, TaskStatus.IN_PROGRESS)
@@ -230,6 +251,7 @@ class CommandTracker:
             command.result = (int(code), text)
             del self._live[uid]
             self._done[uid] = command
+            self._late.append((told, command))
             self._done_entries[uid] = command.describe(with_status=True)
             while len(self._done) > MAX_FINISHED:
                 self._done.popitem(last=False)
@@ -263,13 +285,19 @@ class CommandTracker:
         return None
 
     def expire(self) -> None:
-        """Take from the v1 attributes what has finished longer ago than `LINGER`."""
+        """Take from the v1 attributes what has finished longer ago than `LINGER`.
+
+        Called once a second: what is alive then is kept, for the case that the server is killed.
+        """
         with self._lock:
+            live = list(self._live)
             ids = [each.uid for each in self._listed()]
             if ids != self._told.get("longRunningCommandIDsInQueue", []):
                 pushes: list[tuple[str, Any]] = []
                 self._list_v1(pushes)
                 self._publisher.publish(pushes)
+        if self.keep_live is not None:
+            self.keep_live(live)
 
     def withdraw(self, uid: str) -> None:
         """End a command that could not be accepted after all: REJECTED."""
@@ -298,7 +326,7 @@ class CommandTracker:
         if "status" in news:
             self._list_v1(pushes)
         running = [each for each in self._live.values() if each.status is TaskStatus.IN_PROGRESS]
-        running = running[-MAX_EXECUTING:]
+        running = _fitting(running, MAX_EXECUTING)
         if "executing" in lists and "status" in news:
             names = [each.name for each in running]
             self._list(pushes, "longRunningCommandInProgress", names)
@@ -336,12 +364,28 @@ class CommandTracker:
             pushes.append((name, value))
 
     def _listed(self) -> list[LongRunningCommand]:
-        """What the v1 attributes list: the live commands and those finished of late."""
+        """What the v1 attributes list: the live commands and those told as finished of late."""
         horizon = self._clock() - LINGER
-        done = reversed(self._done.values())  # in the order in which they finished
-        late = list(itertools.takewhile(lambda each: (each.finished or 0) > horizon, done))[::-1]
-        room = max(0, MAX_QUEUE_ATTRIBUTE - len(self._live))
-        return [*(late[-room:] if room else []), *self._live.values()][-MAX_QUEUE_ATTRIBUTE:]
+        if horizon < self._begun + REVIVAL - LINGER:
+            horizon = self._begun - REVIVAL
+        late = self._late
+        while late and late[0][0] <= horizon:
+            late.popleft()
+        room = MAX_QUEUE_ATTRIBUTE - len(self._live)
+        if room <= 0:
+            return _fitting(list(self._live.values()), MAX_QUEUE_ATTRIBUTE)
+        done = [command for _, command in late]
+        return [*done[-room:], *self._live.values()]
+
+
+def _fitting(commands: list[LongRunningCommand], most: int) -> list[LongRunningCommand]:
+    """As many as fit, in their order: those that run something, and the newest of the others."""
+    excess = len(commands) - most
+    if excess <= 0:
+        return commands
+    others = [each.uid for each in commands if each.name not in RUNNING]
+    left_out = set(others[:excess])
+    return [each for each in commands if each.uid not in left_out][-most:]
 
 
 def submitted_at(uid: str) -> float:
@@ -350,6 +394,15 @@ def submitted_at(uid: str) -> float:
         return float(uid.partition("_")[0])
     except ValueError:
         return 0.0
+
+
+def _finished(command: LongRunningCommand) -> float:
+    return command.finished or 0.0
+
+
+def name_of(uid: str) -> str:
+    """A command's name: its id ends with that."""
+    return uid.rsplit("_", 1)[-1]
 
 
 def _result_text(command: LongRunningCommand) -> str:

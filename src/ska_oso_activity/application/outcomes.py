@@ -5,10 +5,9 @@ Application layer.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable
 
+from ska_oso_activity.application.aborts import Aborts
 from ska_oso_activity.application.activity_register import ActivityRegister
 from ska_oso_activity.application.command_tracker import (
     CommandTracker,
@@ -19,15 +18,11 @@ from ska_oso_activity.application.command_tracker import (
 )
 from ska_oso_activity.application.ports import Archive
 from ska_oso_activity.application.workers import Workers
-from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.activity import Activity, ActivityState
 from ska_oso_activity.domain.errors import ActivityError, Reason
 from ska_oso_activity.domain.times import seconds_of, utc_now
 
 _log = logging.getLogger(__name__)
-
-_ABORTS = "aborts"
-"""Note of the history: the Abort commands in progress, and the activities that each waits for."""
 
 Result = tuple[TaskStatus, ResultCode, str]
 """How a command ended: its status, and its result's code and text."""
@@ -45,6 +40,9 @@ class Outcomes:
     """Changes activities, and does what follows from each change.
 
     All calls are made while holding the register's lock.
+
+    Attributes:
+        aborts: the Abort commands that wait for activities.
     """
 
     def __init__(
@@ -53,6 +51,7 @@ class Outcomes:
         self._register = register
         self._tracker = tracker
         self._archive = archive
+        self.aborts = Aborts(tracker, register.note, register.set_note)
         self._status_writer = Workers("sbi-status", most=1)
 
     def close(self) -> None:
@@ -119,39 +118,7 @@ class Outcomes:
             else:
                 self._tracker.resume(command_id, name, started=submitted_at(command_id))
 
-    def resume_aborts(self, unfinished: Iterable[int]) -> None:
-        """Take up the Abort commands that a restart came upon."""
-        left = set(unfinished)
-        noted = json.loads(self._register.note(_ABORTS) or "{}")
-        for command_id, waiting in noted.items():
-            if self._tracker.status(command_id) == TaskStatus.NOT_FOUND.name:
-                name = command_id.rsplit("_", 1)[-1]
-                self._tracker.resume(command_id, name, started=submitted_at(command_id))
-                self._tracker.awaiting[command_id] = set(waiting)
-        for command_id, waiting in list(self._tracker.awaiting.items()):
-            self.await_end_of(command_id, waiting & left)
-
     # --- Results of long-running commands ------------------------------------------------------
-
-    def await_end_of(self, command_id: str, activity_ids: Iterable[int]) -> None:
-        """Finish an Abort command once all these activities have ended."""
-        waiting = set(activity_ids)
-        known = self._tracker.awaiting.pop(command_id, None)
-        if waiting:
-            self._tracker.awaiting[command_id] = waiting
-            self._note_aborts()
-        else:
-            self._finish_abort(command_id)
-            if known is not None:
-                self._note_aborts()
-
-    def _note_aborts(self) -> None:
-        """Keep which Abort waits for what, for the case that the server is restarted meanwhile."""
-        awaiting = {each: sorted(ids) for each, ids in self._tracker.awaiting.items()}
-        try:
-            self._register.set_note(_ABORTS, strict_json.dumps(awaiting))
-        except OSError as error:  # everything is stopped all the same
-            _log.warning("an Abort in progress would not outlive the server: %s", error)
 
     def settle(self, activity: Activity) -> None:
         """Give the commands of an activity their results, as far as these are known."""
@@ -164,20 +131,12 @@ class Outcomes:
         if not activity.abort_pending:
             commands = _ids(activity, "StopActivity")
             self._finish(commands, stop_result(activity), _over(activity))
-        for command_id, waiting in list(self._tracker.awaiting.items()):
-            waiting.discard(activity.activity_id)
-            if not waiting:
-                del self._tracker.awaiting[command_id]
-                self._finish_abort(command_id)
-                self._note_aborts()
+        self.aborts.ended(activity.activity_id)
 
     def progress(self, activity: Activity) -> None:
         """The progress of the commands that run an activity is its script's."""
         for command_id in _ids(activity, "RunActivity", "StartActivity"):
             self._tracker.progress(command_id, int(activity.progress))
-
-    def _finish_abort(self, command_id: str) -> None:
-        self._finish([command_id], (TaskStatus.COMPLETED, ResultCode.OK, "Abort completed OK"))
 
     def _finish(self, command_ids: list[str], result: Result, at: float | None = None) -> None:
         for command_id in command_ids:

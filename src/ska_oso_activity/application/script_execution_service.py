@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ska_oso_activity.application.abort_scripts import AbortScripts
+from ska_oso_activity.application.aborts import Aborts
+from ska_oso_activity.application.command_tracker import CommandTracker
 from ska_oso_activity.application.execution_settings import ExecutionSettings
 from ska_oso_activity.application.ports import (
     BlockFiles,
@@ -46,6 +48,7 @@ class ScriptExecutionService:
         self,
         register: ProcedureRegister,
         publisher: Publisher,
+        tracker: CommandTracker,
         door: ScriptSource,
         inspect: ScriptInspector,
         blocks: BlockFiles,
@@ -63,13 +66,15 @@ class ScriptExecutionService:
         self._follower = ProcedureFollower(register, self._run, self._output)
         self.listener: ScriptHostListener = self._follower
         self.closers: list[Callable[[], None]] = []
-        self._aborts: list[tuple[set[int], Callable[[], object]]] = []
+        self._aborts = Aborts(tracker, register.note, register.set_note)
         self._closed_because: str | None = None
 
     def begin(self, host: ScriptHost) -> None:
         """Take up the history and the host; procedures that nobody runs any more are ended."""
         self._run.begin(host)
         self._follower.begin(self._register.load())
+        with self._register.lock:
+            self._aborts.resume(each.procedure_id for each in self._unfinished())
         self._register.skip_ids(host.greatest_id())
         host.open()
 
@@ -152,18 +157,18 @@ class ScriptExecutionService:
         """How many more scripts would be taken now."""
         if self._closed_because is not None:
             return 0
-        return max(0, self._settings.most - self._unfinished())
+        return max(0, self._settings.most - len(self._unfinished()))
 
     def _require_room(self) -> None:
-        unfinished = self._unfinished()
+        unfinished = len(self._unfinished())
         if unfinished >= self._settings.most:
             raise NoCapacity(
                 f"{unfinished} scripts are not finished, and {self._settings.most} is the most: "
                 "wait for one to end, or stop one"
             )
 
-    def _unfinished(self) -> int:
-        return sum(not each.finished for each in self._register.live())
+    def _unfinished(self) -> list[Procedure]:
+        return [each for each in self._register.live() if not each.finished]
 
     # --- StartProcess ------------------------------------------------------------------------
 
@@ -236,25 +241,31 @@ class ScriptExecutionService:
                 "abort_skipped": abort_skipped,
             }
 
-    def abort(self, then: Callable[[], object]) -> None:
-        """Stop all scripts; no abort scripts are run. `then` is called when they are gone."""
+    def abort(self, *, tracked: bool = True) -> str:
+        """Stop all scripts; no abort scripts are run.
+
+        Args:
+            tracked: whether a command Abort follows it to its end.
+
+        Returns:
+            The id of the Abort command; empty if there is none.
+
+        Raises:
+            NoCapacity: very many Aborts wait for the end of these very scripts already.
+        """
+        command_id = ""
         with self._register.lock:
-            targets = [each for each in self._register.live() if not each.finished]
-            if not targets:
-                then()
-                return
-            self._aborts.append(({each.procedure_id for each in targets}, then))
+            targets = self._unfinished()
+            if tracked:
+                command_id = self._aborts.begin(each.procedure_id for each in targets)
             for procedure in targets:
                 self._run.stop(procedure)
+            self._aborts.follow(command_id)
+        return command_id
 
     def _ended(self, procedure: Procedure) -> None:
         """A procedure has ended: what waited for that follows."""
-        for abort in list(self._aborts):
-            targets, then = abort
-            targets.discard(procedure.procedure_id)
-            if not targets:
-                self._aborts.remove(abort)
-                then()
+        self._aborts.ended(procedure.procedure_id)
         if procedure.state is ProcedureState.STOPPED and procedure.run_abort:
             self._abort_scripts.run(procedure)
 

@@ -92,7 +92,7 @@ def build_activity_parts(  # noqa: PLR0913
     keep: int,
 ) -> ActivityParts:
     """Put an ActivityDevice's services together and take up what is unfinished."""
-    history = SqliteHistory(state_directory / "activities.db", keep=keep)
+    history = SqliteHistory(state_directory / "activities.db", keep=_at_least_one(keep))
     register = ActivityRegister(
         history, publisher, on_disk_health=lambda trouble: health("history", trouble, failed=True)
     )
@@ -121,8 +121,7 @@ def build_activity_parts(  # noqa: PLR0913
         follower = ActivityFollower(register, outcomes, pool, run, on_contact=health, device=device)
         listener.follower = follower
         notes = CommandNotes(register.note, register.set_note)
-        tracker.recover(notes.load())
-        tracker.keep = notes.keep
+        notes.attach(tracker)
         follower.recover()
         tracker.recover(finished_commands(register))
         for executor in executors.values():
@@ -147,6 +146,12 @@ def build_activity_parts(  # noqa: PLR0913
                 register.close,
             ],
         )
+
+
+def _at_least_one(keep: int) -> int:
+    if keep < 1:
+        raise ValueError(f"the property HistorySize is {keep}: 1 is the least, 1000 the default")
+    return keep
 
 
 @contextmanager
@@ -190,7 +195,7 @@ def build_script_execution_service(  # noqa: PLR0913
     keep: int,
 ) -> ScriptExecutionService:
     """Put a ScriptExecution device's services together and take up what is running."""
-    history = SqliteHistory(state_directory / "procedures.db", keep=keep)
+    history = SqliteHistory(state_directory / "procedures.db", keep=_at_least_one(keep))
     environments = Environments(state_directory / "environments", BUILD_TIMEOUT)
     git = CachedGitRepositories(
         state_directory / "repositories", repositories, GIT_TIMEOUT, GIT_MAX_BYTES, environments
@@ -209,6 +214,7 @@ def build_script_execution_service(  # noqa: PLR0913
         service = ScriptExecutionService(
             register,
             publisher,
+            tracker,
             door,
             inspect_script,
             blocks,
@@ -223,10 +229,9 @@ def build_script_execution_service(  # noqa: PLR0913
             last_host=register.note("host"),
             on_host=partial(register.set_note, "host"),
         )
-        service.begin(host)
         notes = CommandNotes(register.note, register.set_note)
-        tracker.recover(notes.load())
-        tracker.keep = notes.keep
+        notes.attach(tracker)
+        service.begin(host)
         for watch in (
             # Without the one nothing can be run at all, without the other no activity.
             Watch(

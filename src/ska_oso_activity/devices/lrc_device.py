@@ -18,7 +18,7 @@ from ska_oso_activity.application.command_tracker import (
 from ska_oso_activity.devices.published import published
 from ska_oso_activity.devices.publisher import TangoPublisher
 from ska_oso_activity.devices.refusals import LongRunning, accepted, as_dev_failed, refused
-from ska_oso_activity.domain.errors import WrongState
+from ska_oso_activity.domain.errors import NoCapacity, WrongState
 
 LRC_LISTS = (
     "longRunningCommandsInQueue",
@@ -171,7 +171,10 @@ class LrcDevice(Device):
     )
     def Abort(self) -> LongRunning:
         with as_dev_failed(self, "Abort"):
-            return [int(ResultCode.STARTED)], [self.stop_everything(tracked=True)]
+            try:
+                return [int(ResultCode.STARTED)], [self.stop_everything(tracked=True)]
+            except NoCapacity as error:
+                return refused(self, "Abort", error)
 
     @command(
         dtype_out="DevVarLongStringArray",

@@ -372,10 +372,7 @@ class ScriptExecution(OsoDevice):
 
     def stop_everything(self, *, tracked: bool) -> str:
         """See `LrcDevice.stop_everything`."""
-        service = self.service
-        command_id = self.tracker.submit("Abort", queued=False) if tracked else ""
-        service.abort(lambda: self.abort_completed(command_id))
-        return command_id
+        return self.service.abort(tracked=tracked)
 
 
 def _script_path(text: str) -> Path | None:

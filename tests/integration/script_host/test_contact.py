@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ska_oso_activity.adapters.host_client import HostClient
+from ska_oso_activity.application.command_tracker import CommandTracker
 from ska_oso_activity.application.ports import LocatedScript
 from ska_oso_activity.application.procedure_register import ProcedureRegister
 from ska_oso_activity.application.script_execution_service import (
@@ -214,6 +215,7 @@ def service(make_house):
     made = ScriptExecutionService(
         register,
         publisher,
+        CommandTracker(publisher),
         Door(),
         FakeInspector(),
         FakeBlockFiles(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ska_oso_activity.application.command_tracker import CommandTracker
 from ska_oso_activity.application.ports import History
 from ska_oso_activity.application.procedure_register import ProcedureRegister
 from ska_oso_activity.application.script_execution_service import (
@@ -46,9 +47,11 @@ class ProcedureBench:
             environments={"ska_mid": {"SKA_TELESCOPE": "SKA-Mid"}},
         )
     )
+    tracker: CommandTracker | None = None
 
     def __post_init__(self) -> None:
         self.publisher = RecordingPublisher()
+        self.tracker = self.tracker or CommandTracker(self.publisher)
         self.door = FakeDoor()
         self.inspect = FakeInspector()
         self.health: list[str | None] = []
@@ -60,7 +63,13 @@ class ProcedureBench:
         )
         self.publisher.on_told = self.register.told
         self.service = ScriptExecutionService(
-            self.register, self.publisher, self.door, self.inspect, self.blocks, self.settings
+            self.register,
+            self.publisher,
+            self.tracker,
+            self.door,
+            self.inspect,
+            self.blocks,
+            self.settings,
         )
 
     def begin(
@@ -72,14 +81,19 @@ class ProcedureBench:
         self.service.listener.on_host_attached(known, same_host=same_host)
         return self
 
-    def restarted(self) -> ProcedureBench:
-        """Another life on the same history and host, not begun; the first one is cut off."""
+    def restarted(self, tracker: CommandTracker | None = None) -> ProcedureBench:
+        """Another life on the same history and host, not begun; the first one is cut off.
+
+        Args:
+            tracker: the commands of the first one, which outlive an Init.
+        """
         self.host.listener = None
         return ProcedureBench(
             history=self.history.reopened(),  # type: ignore[attr-defined]
             host=self.host,
             blocks=self.blocks,
             settings=self.settings,
+            tracker=tracker,
         )
 
     def close(self) -> None:

@@ -1,17 +1,22 @@
 """Long-running commands that have ended are found again after a restart."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import pytest
 
-from ska_oso_activity.application.command_history import CommandNotes
+from ska_oso_activity.application.command_history import CommandNotes, finished_commands
 from ska_oso_activity.application.command_tracker import (
     MAX_FINISHED,
+    CommandTracker,
     LongRunningCommand,
+    ResultCode,
     TaskStatus,
 )
 from ska_oso_activity.application.outcomes import commands_of
 from ska_oso_activity.domain.activity import Activity, ActivityState
+from tests.fakes import RecordingPublisher
 
 RUN, START, STOP, LATE = (
     "10.5_1_RunActivity",
@@ -134,3 +139,107 @@ def test_a_note_that_cannot_be_read_or_written_does_no_harm(notes: dict[str, str
     life.keep(command(1))
 
     assert life.load() == []
+
+
+def test_a_gap_that_a_full_disk_left_hides_nothing(notes: dict[str, str]):
+    life = CommandNotes(notes.get, notes.__setitem__)
+    for number in range(3):
+        life.keep(command(number))
+    del notes["lrc 1"]
+
+    found = CommandNotes(notes.get, notes.__setitem__).load()
+
+    assert [each.uid for each in found] == [command(0).uid, command(2).uid]
+
+
+def test_commands_that_end_at_the_same_instant_are_all_kept(notes: dict[str, str]):
+    all_there = threading.Barrier(8)
+
+    def put(key: str, text: str) -> None:
+        all_there.wait(5)  # every one has its slot by now
+        notes[key] = text
+
+    life = CommandNotes(notes.get, put)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(life.keep, map(command, range(40))))
+
+    assert len(CommandNotes(notes.get, put).load()) == 40
+
+
+def test_a_record_that_cannot_be_read_hides_no_others(benches):
+    bench = benches().begin()
+    ids = [bench.ended(), bench.ended(), bench.ended()]
+    uids = [bench.get(each)["command_id"] for each in ids]
+    bench.register.short(ids[0])["activity_states"] = [["SUCCEEDED", "yesterday"]]
+    del bench.register.short(ids[1])["command_ids"]
+
+    assert [each.uid for each in finished_commands(bench.register)] == uids[2:]
+
+
+# --- Questions that a restart comes upon
+
+
+@pytest.fixture
+def asked(notes: dict[str, str]) -> CommandTracker:
+    """Commands of one life of the server, with a question that takes long."""
+    tracker = CommandTracker(RecordingPublisher())
+    CommandNotes(notes.get, notes.__setitem__).attach(tracker)
+    for name in ("RunActivity", "ValidateActivity"):
+        tracker.start(tracker.submit(name))
+    tracker.expire()
+    return tracker
+
+
+def question_of(tracker: CommandTracker) -> str:
+    return next(uid for uid in tracker._live if uid.endswith("ValidateActivity"))
+
+
+def test_a_question_that_a_restart_comes_upon_has_failed(notes, asked):
+    uid = question_of(asked)
+    for _ in range(2):  # and this is kept in its turn
+        tracker = CommandTracker(publisher := RecordingPublisher())
+        CommandNotes(notes.get, notes.__setitem__).attach(tracker)
+        tracker.expire()
+        assert tracker.status(uid) == "FAILED"
+
+    result = publisher.values["longRunningCommandResult"]
+    assert result == (
+        uid, '[3, "the server was restarted before this was answered: ask again"]'
+    )  # fmt: skip
+    assert len(publisher.values["lrcFinished"]) == 1
+
+
+def test_a_question_goes_on_over_an_init(notes, asked):
+    uid = question_of(asked)
+    CommandNotes(notes.get, notes.__setitem__).attach(asked)
+
+    assert asked.status(uid) == "IN_PROGRESS"
+
+
+def test_a_question_that_was_answered_before_the_restart_stays_so(notes, asked):
+    uid = question_of(asked)
+    asked.finish(uid, TaskStatus.COMPLETED, ResultCode.OK, "{}")
+    tracker = CommandTracker(RecordingPublisher())
+    CommandNotes(notes.get, notes.__setitem__).attach(tracker)
+
+    assert tracker.status(uid) == "COMPLETED"
+
+
+def test_questions_that_are_answered_at_once_are_not_noted(notes):
+    tracker = CommandTracker(RecordingPublisher())
+    written = []
+    CommandNotes(notes.get, lambda key, _: written.append(key)).attach(tracker)
+    for _ in range(3):
+        uid = tracker.submit("DescribeSchedulingBlock")
+        tracker.finish(uid, TaskStatus.COMPLETED, ResultCode.OK, "{}")
+        tracker.expire()
+
+    assert written == ["lrc 0", "lrc 1", "lrc 2"]
+
+
+def test_a_note_on_questions_that_cannot_be_read_does_no_harm(notes):
+    notes["lrc unanswered"] = "7"
+    tracker = CommandTracker(RecordingPublisher())
+    CommandNotes(notes.get, notes.__setitem__).attach(tracker)
+
+    assert tracker.status("7") == "NOT_FOUND"

@@ -8,6 +8,9 @@ import pytest
 
 from ska_oso_activity.application.command_tracker import (
     ABORT_PATIENCE,
+    LINGER,
+    MAX_FINISHED,
+    REVIVAL,
     TERMINAL,
     TRANSITIONS,
     CommandTracker,
@@ -31,7 +34,7 @@ CODES = ["OK", "STARTED", "QUEUED", "FAILED", "UNKNOWN", "REJECTED", "NOT_ALLOWE
 
 
 class Clock:
-    now = 1795559129.5
+    now = 1795559129.5 - 2 * REVIVAL
 
     def __call__(self):
         return self.now
@@ -49,7 +52,9 @@ def publisher():
 
 @pytest.fixture
 def tracker(publisher, clock):
-    return CommandTracker(publisher, clock)
+    made = CommandTracker(publisher, clock)
+    clock.now += 2 * REVIVAL  # it did not begin only now
+    return made
 
 
 def test_values_and_transitions_are_those_of_ska_control_model():
@@ -238,6 +243,103 @@ def test_times_have_microseconds_also_when_these_are_0(tracker, publisher, clock
 
     entry = json.loads(publisher.values["lrcQueue"][0])
     assert entry["submitted_time"] == "2026-11-24T22:25:29.000000+00:00"
+
+
+def ended(number: int, finished: float, name: str = "Old") -> LongRunningCommand:
+    return LongRunningCommand(
+        f"{number}.5_1_{name}", name, number + 0.5, TaskStatus.FAILED,
+        started=number + 0.5, finished=finished, result=(3, "no"),
+    )  # fmt: skip
+
+
+def test_what_ended_about_a_start_is_listed_until_subscriptions_are_revived(publisher, clock):
+    tracker = CommandTracker(publisher, clock)
+    long_ago, before = ended(1, clock.now - REVIVAL), ended(2, clock.now - REVIVAL + 1)
+    tracker.recover([before, long_ago])
+    after = tracker.submit("A")
+    tracker.finish(after, TaskStatus.COMPLETED, ResultCode.OK, "done")
+    listed = []
+    for seconds in (REVIVAL - 1, 1):
+        clock.now += seconds
+        tracker.expire()
+        listed.append(publisher.values["longRunningCommandIDsInQueue"])
+
+    assert listed == [[before.uid, after], []]
+
+
+def test_one_that_ends_late_after_a_start_is_listed_as_long_as_ever(publisher, clock):
+    tracker = CommandTracker(publisher, clock)
+    clock.now += REVIVAL - 1
+    uid = tracker.submit("A")
+    tracker.finish(uid, TaskStatus.COMPLETED, ResultCode.OK, "done")
+    listed = []
+    for seconds in (LINGER - 1, 1):
+        clock.now += seconds
+        tracker.expire()
+        listed.append(publisher.values["longRunningCommandIDsInQueue"])
+
+    assert listed == [[uid], []]
+
+
+def test_one_whose_end_is_told_late_is_listed_from_then_on(tracker, publisher, clock):
+    uid = tracker.submit("A")
+    ended_at = clock.now
+    clock.now += LINGER + 50  # the disk was full
+    tracker.finish(uid, TaskStatus.COMPLETED, ResultCode.OK, "done", at=ended_at)
+    at_first = publisher.values["longRunningCommandStatus"]
+    clock.now += LINGER
+    tracker.expire()
+
+    assert at_first == [uid, "COMPLETED"]
+    assert publisher.values["longRunningCommandStatus"] == []
+    assert json.loads(publisher.values["lrcFinished"][0])["finished_time"].endswith(
+        "29.500000+00:00"
+    )
+
+
+def test_those_that_were_too_many_are_not_news_when_they_are_given_again(tracker, publisher, clock):
+    kept = []
+    tracker.keep = kept.append
+    for number in range(MAX_FINISHED + 5):
+        clock.now += 1
+        uid = tracker.submit(f"C{number}")
+        tracker.finish(uid, TaskStatus.COMPLETED, ResultCode.OK, "done")
+    pushed = len(publisher.pushes)
+    tracker.recover(kept)  # as Init does
+
+    assert len(publisher.pushes) == pushed
+
+
+def test_the_last_result_is_not_told_again_with_older_commands(tracker, publisher):
+    uid = tracker.submit("A")
+    tracker.finish(uid, TaskStatus.COMPLETED, ResultCode.OK, "done")
+    tracker.recover([ended(1, 2.0)])
+
+    assert len(publisher.of("longRunningCommandResult")) == 1
+    assert len(publisher.values["lrcFinished"]) == 2
+
+
+def test_commands_that_run_activities_are_listed_however_many_others_there_are(tracker, publisher):
+    runs = [tracker.submit("RunActivity") for _ in range(100)]
+    for uid in runs:
+        tracker.start(uid)
+        tracker.progress(uid, 1)
+    others = [tracker.submit("Abort", queued=False) for _ in range(300)]
+
+    executing = [json.loads(each)["uid"] for each in publisher.values["lrcExecuting"]]
+    assert executing == [*runs, *others[-28:]]
+    assert publisher.values["longRunningCommandIDsInQueue"] == [*runs, *others[-92:]]
+    assert publisher.values["longRunningCommandProgress"][::2] == runs
+
+
+def test_what_is_alive_is_handed_on_to_be_kept_when_it_is_looked_after(tracker):
+    kept = []
+    tracker.keep_live = kept.append
+    first, second = tracker.submit("A"), tracker.submit("B")
+    tracker.finish(first, TaskStatus.COMPLETED, ResultCode.OK, "done")
+    tracker.expire()
+
+    assert kept == [[second]]
 
 
 def test_what_had_finished_before_a_restart_is_shown_in_order(tracker, publisher):

@@ -163,26 +163,24 @@ def test_all_scripts_are_stopped_whatever_the_disk_does(workshop):
     workshop.host.end(ids[0], "STOPPED", reason=Reason.STOPPED_BY_REQUEST)
     eventually(lambda: 4 in workshop.host.alive)
     workshop.host.stopped.clear()
-    done = []
 
-    workshop.service.abort(lambda: done.append(True))
+    abort = workshop.service.abort()
     stopped = [procedure_id for procedure_id, _ in workshop.host.stopped]
     for procedure_id in stopped:
         workshop.host.end(procedure_id, "STOPPED", reason=Reason.STOPPED_BY_REQUEST)
 
     assert stopped == [ids[1], ids[2], 4]
-    assert done == [True]
+    assert workshop.tracker.status(abort) == "COMPLETED"
 
 
 def test_an_abort_does_not_wait_for_what_has_ended_and_could_not_be_recorded(workshop):
     procedure_id = workshop.running()
     workshop.history.refusing = True
     workshop.host.end(procedure_id)
-    done = []
 
-    workshop.service.abort(lambda: done.append(True))
+    abort = workshop.service.abort()
 
-    assert done == [True]
+    assert workshop.tracker.status(abort) == "COMPLETED"
 
 
 def test_a_procedure_that_could_not_be_recorded_yet_can_be_stopped(workshop):

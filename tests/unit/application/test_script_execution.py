@@ -386,17 +386,16 @@ def test_no_abort_script_is_run_where_there_is_nothing_to_abort(workshops):
 
 
 def test_abort_stops_everything_and_says_when_it_is_done(workshop):
-    done = []
     ids = [workshop.running("r-1", subarray_id=3), workshop.launched("r-2")]
-    workshop.service.abort(lambda: done.append(True))
+    abort = workshop.service.abort()
     for procedure_id in ids:
-        assert done == []
+        assert workshop.tracker.status(abort) == "IN_PROGRESS"
         workshop.host.end(procedure_id, "STOPPED", reason=Reason.STOPPED_BY_REQUEST)
 
-    assert done == [True]
+    assert workshop.tracker.status(abort) == "COMPLETED"
     assert len(workshop.host.launched) == 2
-    workshop.service.abort(lambda: done.append(True))
-    assert done == [True, True]
+    assert workshop.tracker.status(workshop.service.abort()) == "COMPLETED"
+    assert workshop.service.abort(tracked=False) == ""
 
 
 def test_a_stop_that_is_repeated_after_the_end_still_names_the_abort_script(workshop):
