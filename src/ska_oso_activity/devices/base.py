@@ -257,7 +257,8 @@ class OsoDevice(LoggingDevice):
             try:
                 self.get_device_properties()
                 same = self._tango_properties == in_use
-            except Exception:  # it was told at Init, and is the same now
+            except Exception as error:
+                _log.debug("the properties still cannot be read: %s", _said(error))
                 continue
             finally:
                 self._tango_properties = in_use
