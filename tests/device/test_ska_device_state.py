@@ -4,8 +4,11 @@ import importlib.util
 import json
 import re
 import socket
+import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,19 @@ def device(request, stack: Stack) -> Iterator[tango.DeviceProxy]:
         proxy.write_attribute(name, 0)
     proxy.loggingLevel = "INFO"
     proxy.loggingTargets = ["tango::logger"]
+
+
+@contextmanager
+def initialised_with(device: tango.DeviceProxy, name: str, *value: str) -> Iterator[None]:
+    """The device after an Init with a property of this value; afterwards without."""
+    database = tango.Database()
+    database.put_device_property(device.dev_name(), {name: list(value)})
+    try:
+        device.Init()
+        yield
+    finally:
+        database.delete_device_property(device.dev_name(), name)
+        device.Init()
 
 
 def results(recorder: Recorder) -> dict[str, list]:
@@ -147,6 +163,54 @@ def test_a_value_out_of_range_is_refused(device: tango.DeviceProxy, name: str):
 
     assert error.reason == "API_WAttrOutsideLimit"
     assert device.read_attribute(name).value == before
+
+
+@pytest.mark.parametrize("name", ["adminMode", "testMode", "loggingLevel"])
+def test_a_mode_reads_as_it_was_last_written(fragile_stack: Stack, name: str):
+    device = tango.DeviceProxy(ACTIVITY_DEVICE)
+    at_first = int(device.read_attribute(name).value)
+    other = 1
+    over = threading.Event()
+
+    def keep_publishing() -> None:
+        with tango.EnsureOmniThread():
+            busy = tango.DeviceProxy(ACTIVITY_DEVICE)
+            while not over.is_set():
+                busy.DescribeSchedulingBlock("sbd-that-is-not-there")
+
+    thread = threading.Thread(target=keep_publishing)
+    read = []
+    with Recorder(device, name, "State", "Status", "lrcFinished", "_lrcEvent") as recorder:
+        thread.start()
+        try:
+            for _ in range(300):
+                for mode in (other, at_first, other):
+                    device.write_attribute(name, mode)
+                read.append(int(device.read_attribute(name).value))
+                device.write_attribute(name, at_first)
+        finally:
+            over.set()
+            thread.join()
+        recorder.wait(lambda: len(recorder.values(name)) >= 4 * 300, "the last event")
+    told = recorder.values(name)
+
+    assert set(read) == {other}
+    assert [(one, two) for one, two in pairwise([at_first, *told]) if one == two] == []
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_init_tells_no_mode_that_stays(fragile_stack: Stack, name: str):
+    device = tango.DeviceProxy(name)
+    with Recorder(device, "adminMode", "testMode", "serverStartedAt") as recorder:
+        device.Init()
+        recorder.wait(lambda: recorder.values("serverStartedAt"), "the end of Init")
+        for mode in (1, 0):
+            device.adminMode = mode
+            device.testMode = mode
+        recorder.wait(lambda: recorder.values("testMode")[-1:] == [0], "the last event")
+
+    assert recorder.values("adminMode") == [1, 0]
+    assert recorder.values("testMode") == [1, 0]
 
 
 def test_admin_mode_changes_only_as_the_table_says(device: tango.DeviceProxy):
@@ -314,7 +378,6 @@ def test_a_syslog_server_gets_the_log(device: tango.DeviceProxy, kind: socket.So
         refused(device)
 
         if scheme == "tcp":
-            server.accept()[0].close()  # the one that looked whether anybody listens
             connection = server.accept()[0]
             with connection:
                 connection.settimeout(10)
@@ -336,6 +399,52 @@ def test_a_unix_socket_of_a_syslog_server_gets_the_log(device: tango.DeviceProxy
             text = server.recv(10_000)
         finally:
             Path(path).unlink()
+    assert b"refused Get" in text
+
+
+def test_a_syslog_server_that_hangs_does_not_hang_the_device(fragile_stack: Stack):
+    device = tango.DeviceProxy(ACTIVITY_DEVICE)
+    before = list(device.loggingTargets)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)  # takes one connection, and lets the next ones wait
+        target = f"syslog::tcp://127.0.0.1:{server.getsockname()[1]}"
+        # All in the time that any client gives a call, so that others get theirs in too.
+        device.loggingTargets = [target]
+        device.loggingTargets = before
+        error = failure(lambda: device.write_attribute("loggingTargets", [target]))
+        with initialised_with(device, "LoggingTargetsDefault", target):
+            until(lambda: int(device.healthState) != 0, "healthState")
+            status = device.status()
+    until(lambda: int(device.healthState) == 0, "healthState")
+
+    assert error.reason == "PyDs_PythonError"
+    assert f"{target} cannot be used: it has not answered" in error.desc
+    assert f"{target} cannot be used: it has not answered" in status
+    assert list(device.loggingTargets) == before
+
+
+def test_a_syslog_server_gets_the_log_again_when_it_is_back(fragile_stack: Stack):
+    device = tango.DeviceProxy(ACTIVITY_DEVICE)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        server.settimeout(0.1)
+        device.loggingTargets = [f"syslog::tcp://127.0.0.1:{server.getsockname()[1]}"]
+        server.accept()[0].close()
+
+        def connected_again() -> socket.socket | None:
+            refused(device)
+            try:
+                return server.accept()[0]
+            except TimeoutError:
+                return None
+
+        with until(connected_again, "another connection") as connection:
+            connection.settimeout(10)
+            text = connection.recv(10_000)
+        device.loggingTargets = ["tango::logger"]
+
     assert b"refused Get" in text
 
 
@@ -376,20 +485,38 @@ def test_a_bad_target_is_refused_and_nothing_changes(
 
 
 def test_a_property_enables_a_debugger_on_this_machine_only(fragile_stack: Stack):
-    database = tango.Database()
-    database.put_device_property(SCRIPT_EXECUTION, {"DebugPort": ["5679"]})
     proxy = tango.DeviceProxy(SCRIPT_EXECUTION)
-    try:
-        proxy.Init()
-        offered = "DebugDevice" in proxy.get_command_list()
+    with initialised_with(proxy, "DebugPort", "5679"):
         info = proxy.get_command_config("DebugDevice")
-    finally:
-        database.delete_device_property(SCRIPT_EXECUTION, "DebugPort")
+        if importlib.util.find_spec("debugpy") is None:
+            error = failure(proxy.DebugDevice)
+            assert (error.reason, "install it" in error.desc) == ("DEBUGGER_MISSING", True)
+        else:
+            assert proxy.DebugDevice() == 5679
 
-    assert offered
     assert info.out_type == tango.CmdArgType.DevUShort
-    if importlib.util.find_spec("debugpy") is None:
-        error = failure(proxy.DebugDevice)
-        assert (error.reason, "install it" in error.desc) == ("DEBUGGER_MISSING", True)
-    else:
-        assert proxy.DebugDevice() == 5679
+
+
+def test_there_is_no_debugger_any_longer_after_an_init_without_its_port(fragile_stack: Stack):
+    proxy = tango.DeviceProxy(SCRIPT_EXECUTION)
+    for _ in range(2):
+        with initialised_with(proxy, "DebugPort", "5679"):
+            assert "DebugDevice" in proxy.get_command_list()
+
+        assert "DebugDevice" not in proxy.get_command_list()
+        assert failure(lambda: proxy.command_inout("DebugDevice")).reason == "API_CommandNotFound"
+
+
+@pytest.mark.parametrize("port", ["70000", "-5"])
+def test_a_port_that_is_none_enables_no_debugger_and_status_says_so(
+    fragile_stack: Stack, port: str
+):
+    proxy = tango.DeviceProxy(SCRIPT_EXECUTION)
+    with initialised_with(proxy, "DebugPort", port):
+        until(lambda: int(proxy.healthState) != 0, "healthState")
+        status = proxy.status()
+        offered = "DebugDevice" in proxy.get_command_list()
+
+    assert f"debugging: property DebugPort is {port}" in status
+    assert "1 to 65535" in status
+    assert not offered

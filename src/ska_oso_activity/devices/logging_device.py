@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 import tango
@@ -26,6 +27,11 @@ DEFAULT_TARGET = "tango::logger"
 class LoggingDevice(OperatingDevice):
     """A device whose logging clients can change."""
 
+    _logs: tuple[LoggingLevel, list[str]]
+    """loggingLevel and loggingTargets as last written."""
+    _logs_lock: threading.Lock
+    """Held from a look at them until others hold."""
+
     LoggingLevelDefault = device_property(
         dtype="DevUShort",
         default_value=int(LoggingLevel.INFO),
@@ -48,6 +54,13 @@ class LoggingDevice(OperatingDevice):
         access=AttrWriteType.READ_WRITE,
         doc="Where the log goes: console::cout, file::<path>, syslog::<url>, tango::logger.",
     )
+
+    def init_device(self) -> None:
+        """Start, or start again."""
+        if "_logs" not in vars(self):
+            self._logs = (LoggingLevel.INFO, [DEFAULT_TARGET])
+            self._logs_lock = threading.Lock()
+        super().init_device()
 
     def first_values(self) -> dict[str, Any]:
         """See `LrcDevice.first_values`."""
@@ -73,18 +86,18 @@ class LoggingDevice(OperatingDevice):
         PROCESS_LOG.forget(self)
 
     def read_loggingLevel(self) -> LoggingLevel:
-        return LoggingLevel(self.publisher.values["loggingLevel"])
+        return self._logs[0]
 
     def write_loggingLevel(self, value: int) -> None:
-        self._log_to(LoggingLevel(value), self.read_loggingTargets())
+        self._log_to(LoggingLevel(value), None)
 
     def read_loggingTargets(self) -> list[str]:
-        return list(self.publisher.values["loggingTargets"])
+        return [on_the_wire(each) for each in self._logs[1]]
 
     def write_loggingTargets(self, value: list[str]) -> None:
         try:
             targets = read_targets([str(each) for each in value], self.get_name())
-            self._log_to(self.read_loggingLevel(), targets)
+            self._log_to(None, targets)
         except BadTarget as error:
             tango.Except.throw_exception(
                 "PyDs_PythonError",
@@ -92,14 +105,22 @@ class LoggingDevice(OperatingDevice):
                 "write_loggingTargets",
             )
 
-    def _log_to(self, level: LoggingLevel, targets: list[str]) -> None:
-        """Log so from now on.
+    def _log_to(self, level: LoggingLevel | None, targets: list[str] | None) -> None:
+        """Log so from now on; None: as until now.
 
         Raises:
             BadTarget: a target cannot be opened; all stays as it was.
         """
-        PROCESS_LOG.configure(self, level, targets)
-        news = [("loggingLevel", level), ("loggingTargets", targets)]
-        changed = [(name, value) for name, value in news if self.publisher.values[name] != value]
-        self.publisher.values.update(changed)
-        self.publisher.publish(changed)
+        with self._logs_lock:
+            before = self._logs
+            level = before[0] if level is None else level
+            targets = before[1] if targets is None else targets
+            PROCESS_LOG.configure(self, level, targets)
+            self._logs = (level, targets)
+            news: list[tuple[str, Any]] = []
+            if level != before[0]:
+                news.append(("loggingLevel", level))
+            if targets != before[1]:
+                news.append(("loggingTargets", targets))
+            if news:
+                self.publisher.publish(news)

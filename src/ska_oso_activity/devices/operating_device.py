@@ -6,6 +6,7 @@ device, so that whoever commands a whole subsystem finds it where it was sent; w
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import tango
@@ -36,11 +37,15 @@ ALLOWED: dict[str, frozenset[DevState]] = {
 }
 """The States in which each of the commands is allowed; all others are in any."""
 
-MODES: dict[str, type[ControlMode] | type[SimulationMode] | type[TestMode]] = {
-    "controlMode": ControlMode,
-    "simulationMode": SimulationMode,
-    "testMode": TestMode,
+Mode = AdminMode | ControlMode | SimulationMode | TestMode
+
+FIRST_MODES: dict[str, Mode] = {
+    "adminMode": AdminMode.ONLINE,
+    "controlMode": ControlMode.REMOTE,
+    "simulationMode": SimulationMode.FALSE,
+    "testMode": TestMode.NONE,
 }
+"""The modes of a device that has just started; those that are memorised are written then."""
 
 _MEMORISED: dict[str, Any] = {
     "access": AttrWriteType.READ_WRITE,
@@ -56,6 +61,10 @@ class OperatingDevice(LrcDevice):
     _memorised_write_due: bool = False
     _power: DevState = DevState.ON
     """Where On, Off and Standby have put it."""
+    _modes: dict[str, Mode]
+    """The modes as last written; the publisher's values are older while pushes wait."""
+    _modes_lock: threading.RLock
+    """Held from a change of a mode or of `_power` until it is handed over and acted upon."""
 
     commandedState = published(
         "commandedState",
@@ -87,6 +96,13 @@ class OperatingDevice(LrcDevice):
         **_MEMORISED,
     )
 
+    def init_device(self) -> None:
+        """Start, or start again with the modes as they are."""
+        if "_modes" not in vars(self):
+            self._modes = dict(FIRST_MODES)
+            self._modes_lock = threading.RLock()
+        super().init_device()
+
     def first_values(self) -> dict[str, Any]:
         """See `LrcDevice.first_values`."""
         return {
@@ -94,63 +110,65 @@ class OperatingDevice(LrcDevice):
             "State": DevState.ON,
             "Status": "",
             "commandedState": "None",
-            "adminMode": AdminMode.ONLINE,
-            "controlMode": ControlMode.REMOTE,
-            "simulationMode": SimulationMode.FALSE,
-            "testMode": TestMode.NONE,
+            **FIRST_MODES,
         }
 
     # --- Modes -------------------------------------------------------------------------------
 
     def read_adminMode(self) -> AdminMode:
-        return AdminMode(self.publisher.values["adminMode"])
+        return AdminMode(self._modes["adminMode"])
 
     def write_adminMode(self, value: int) -> None:
-        mode, now = AdminMode(value), self.read_adminMode()
-        if mode not in ADMIN_TRANSITIONS[now] and not self._memorised_write_due:
-            allowed = ", ".join(each.name for each in sorted(ADMIN_TRANSITIONS[now]))
-            tango.Except.throw_exception(
-                "PyDs_PythonError",
-                f"StateModelError: adminMode is {now.name} and cannot become {mode.name}: "
-                f"{allowed} would be accepted",
-                "write_adminMode",
-            )
-        self._memorised_write_due = False
-        if mode is not now:
-            self._set_mode("adminMode", mode)
-            self.tell_state()
-        self.on_admin_mode(mode)
+        mode = AdminMode(value)
+        with self._modes_lock:
+            now = self.read_adminMode()
+            if mode not in ADMIN_TRANSITIONS[now] and not self._memorised_write_due:
+                allowed = ", ".join(each.name for each in sorted(ADMIN_TRANSITIONS[now]))
+                tango.Except.throw_exception(
+                    "PyDs_PythonError",
+                    f"StateModelError: adminMode is {now.name} and cannot become {mode.name}: "
+                    f"{allowed} would be accepted",
+                    "write_adminMode",
+                )
+            self._memorised_write_due = False
+            if self._set_mode("adminMode", mode):
+                self.tell_state()
+            self.apply_admin_mode()
+
+    def apply_admin_mode(self) -> None:
+        """Have the services, which may be new, follow adminMode."""
+        with self._modes_lock:  # so that the last to call does so with the last mode
+            self.on_admin_mode(self.read_adminMode())
 
     def on_admin_mode(self, mode: AdminMode) -> None:
         """React to adminMode."""
 
     def read_controlMode(self) -> ControlMode:
-        return ControlMode(self.publisher.values["controlMode"])
+        return ControlMode(self._modes["controlMode"])
 
     def write_controlMode(self, value: int) -> None:
-        self._write_mode("controlMode", value)
+        self._set_mode("controlMode", ControlMode(value))
 
     def read_simulationMode(self) -> SimulationMode:
-        return SimulationMode(self.publisher.values["simulationMode"])
+        return SimulationMode(self._modes["simulationMode"])
 
     def write_simulationMode(self, value: int) -> None:
-        self._write_mode("simulationMode", value)
+        self._set_mode("simulationMode", SimulationMode(value))
 
     def read_testMode(self) -> TestMode:
-        return TestMode(self.publisher.values["testMode"])
+        return TestMode(self._modes["testMode"])
 
     def write_testMode(self, value: int) -> None:
-        self._write_mode("testMode", value)
+        self._set_mode("testMode", TestMode(value))
 
-    def _write_mode(self, name: str, value: int) -> None:
-        mode = MODES[name](value)
-        if mode is not MODES[name](self.publisher.values[name]):
-            self._set_mode(name, mode)
-
-    def _set_mode(self, name: str, mode: object) -> None:
-        # Read back at once by the writer, whatever the publisher has in its queue.
-        self.publisher.values[name] = mode
-        self.publisher.publish([(name, mode)])
+    def _set_mode(self, name: str, mode: Mode) -> bool:
+        """Have a mode from now on, and tell it if it is another; whether it is."""
+        with self._modes_lock:
+            if self._modes[name] == mode:
+                return False
+            self._modes[name] = mode
+            self.publisher.publish([(name, mode)])
+            return True
 
     # --- State -------------------------------------------------------------------------------
 
@@ -165,7 +183,8 @@ class OperatingDevice(LrcDevice):
 
     def tell_state(self) -> None:
         """Push State and Status together."""
-        self.publisher.publish([("State", self.op_state), ("Status", self.status_text())])
+        with self._modes_lock:
+            self.publisher.publish([("State", self.op_state), ("Status", self.status_text())])
 
     def _go(self, name: str, state: DevState) -> LongRunning:
         """On, Off or Standby: nothing is switched, so it is done when it returns."""
@@ -181,9 +200,10 @@ class OperatingDevice(LrcDevice):
         command_id = self.tracker.submit(name)
         self.tracker.start(command_id)
         self.publisher.publish([("commandedState", str(state))])
-        if state != self._power:
-            self._power = state
-            self.tell_state()
+        with self._modes_lock:
+            if state != self._power:
+                self._power = state
+                self.tell_state()
         self.tracker.finish(
             command_id, TaskStatus.COMPLETED, ResultCode.OK, f"{name} command completed OK"
         )
