@@ -8,6 +8,7 @@ import faulthandler
 import os
 import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,11 +24,12 @@ STACKS: dict[str, tuple[str, ...]] = {
 }
 """With the options that each is started with."""
 FORKED = {*STACKS, "own_stack"}
+HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if FORKED & set(getattr(item, "fixturenames", [])):
+    for item in items:  # of all folders: others have fixtures of the same names
+        if item.path.parent == HERE and FORKED & set(getattr(item, "fixturenames", [])):
             item.add_marker(pytest.mark.forked)
 
 
