@@ -157,8 +157,10 @@ def test_the_clients_of_readme_and_how_to_are_the_same():
     assert _without_request(readme.text) == _without_request(short.text)
 
 
-def _without_request(text: str) -> list[str]:
-    return [line for line in text.splitlines() if not line.startswith("request =")]
+def _without_request(text: str) -> str:
+    without, times = re.subn(r"^request = \{.*?\}$", "", text, flags=re.DOTALL | re.MULTILINE)
+    assert times == 1
+    return without
 
 
 def test_what_the_page_on_validation_shows_is_what_comes(folder):

@@ -28,7 +28,7 @@ from ska_oso_activity.script_host.procfs import (
 POLITE_SECONDS = 0.5
 """How long leftovers of a script that ended by itself may take to end after SIGTERM."""
 
-NEWBORN_SECONDS = 0.1
+NEWBORN_SECONDS = 1.0
 """How long a child that bears the newborns' mark, and that we were not told of, is let be: a script
 may have given that mark to a process of its own."""
 
