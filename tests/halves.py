@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,11 @@ def main() -> int:
         for each in TESTS.iterdir()
         if each.name not in DEVICE and any(each.rglob("test_*.py"))
     )
-    with tempfile.TemporaryFile("w+") as report:
-        device = subprocess.Popen(_pytest(DEVICE), stdout=report, stderr=report)
+    # With folders of its own: pytest closes its folder to others whenever a forked test asks for one.
+    own = tempfile.TemporaryDirectory(prefix="t", ignore_cleanup_errors=True)
+    environment = {**os.environ, "PYTEST_DEBUG_TEMPROOT": own.name}
+    with own, tempfile.TemporaryFile("w+") as report:
+        device = subprocess.Popen(_pytest(DEVICE), stdout=report, stderr=report, env=environment)
         try:
             codes = [subprocess.call(_pytest(rest)), device.wait()]
         except BaseException:
