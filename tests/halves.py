@@ -18,7 +18,7 @@ def main() -> int:
         for each in TESTS.iterdir()
         if each.name not in DEVICE and any(each.rglob("test_*.py"))
     )
-    # With folders of its own: pytest closes its folder to others whenever a forked test asks for one.
+    # With folders of its own: pytest closes its own to other users whenever a forked test begins.
     own = tempfile.TemporaryDirectory(prefix="t", ignore_cleanup_errors=True)
     environment = {**os.environ, "PYTEST_DEBUG_TEMPROOT": own.name}
     with own, tempfile.TemporaryFile("w+") as report:
