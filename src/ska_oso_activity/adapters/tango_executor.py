@@ -24,6 +24,7 @@ import tango
 
 from ska_oso_activity.application.ports import ExecutorListener
 from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.control_model import HealthState
 from ska_oso_activity.domain.errors import (
     ActivityError,
     ExecutorUnavailable,
@@ -66,9 +67,6 @@ COMMAND_TIMEOUT_MS = 3000
 _ENDS = frozenset(state.name for state in TERMINAL)
 _ASKED_FOR = ("freeSlots", "healthState", "scriptProgress", "scriptMessage")
 """What is read, besides the events that are kept, where there are no subscriptions."""
-
-_HEALTH = ("OK", "DEGRADED", "FAILED", "UNKNOWN")
-"""Labels of healthState, by value (ska-control-model)."""
 
 _REFUSALS: dict[Reason, type[ActivityError]] = {
     error.reason: error
@@ -431,13 +429,13 @@ class TangoExecutor:
             self._checks[value["check_id"]].put(value)
 
     def _on_health(self, value: int) -> None:
-        health = _HEALTH[value] if value in range(len(_HEALTH)) else "UNKNOWN"
+        health = HealthState(value) if value in set(HealthState) else HealthState.UNKNOWN
         why = ""
-        if health != "OK" and self._pulse is not None:
+        if health is not HealthState.OK and self._pulse is not None:
             with self._translated("Status"):
                 (status,) = _read(self._pulse, "Status")
             why = "; ".join(status.splitlines()[1:])  # the first line gives its State
-        self._tell(partial(self._listener.on_executor_health, self.name, health, why))
+        self._tell(partial(self._listener.on_executor_health, self.name, health.name, why))
 
     def _on_procedure_event(self, event: dict[str, Any]) -> None:
         if event["epoch"] != self._epoch or event["seq"] > self._seq + 1:

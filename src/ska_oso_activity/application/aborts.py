@@ -6,13 +6,9 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 
-from ska_oso_activity.application.command_tracker import (
-    CommandTracker,
-    ResultCode,
-    TaskStatus,
-    submitted_at,
-)
+from ska_oso_activity.application.command_tracker import CommandTracker, submitted_at
 from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
 from ska_oso_activity.domain.errors import NoCapacity
 
 _log = logging.getLogger(__name__)

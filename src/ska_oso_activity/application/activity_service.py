@@ -13,15 +13,11 @@ from typing import Any
 
 from ska_oso_activity.application.activity_register import MAX_COMMANDS, ActivityRegister
 from ska_oso_activity.application.activity_run import ActivityRun
-from ska_oso_activity.application.command_tracker import (
-    CommandTracker,
-    ResultCode,
-    TaskStatus,
-    submitted_at,
-)
+from ska_oso_activity.application.command_tracker import CommandTracker, submitted_at
 from ska_oso_activity.application.executor_pool import ExecutorPool
 from ska_oso_activity.domain.activity import Activity, ActivityState
 from ska_oso_activity.domain.arguments import combine, on_subarray, subarray_in
+from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
 from ska_oso_activity.domain.errors import (
     InvalidRequest,
     NoCapacity,

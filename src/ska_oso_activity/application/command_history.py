@@ -17,14 +17,13 @@ from ska_oso_activity.application.command_tracker import (
     MAX_FINISHED,
     CommandTracker,
     LongRunningCommand,
-    ResultCode,
-    TaskStatus,
     name_of,
     submitted_at,
 )
 from ska_oso_activity.application.outcomes import commands_of
 from ska_oso_activity.application.records import read_activity
 from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
 from ska_oso_activity.domain.errors import ActivityError
 from ska_oso_activity.domain.times import seconds_of
 

@@ -14,46 +14,18 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from enum import IntEnum
 from typing import Any
 
 from ska_oso_activity.application.ports import Publisher
 from ska_oso_activity.domain import strict_json
-
-
-class ResultCode(IntEnum):
-    """What a command returns, and the code of its result (ska-control-model)."""
-
-    OK = 0
-    STARTED = 1
-    QUEUED = 2
-    FAILED = 3
-    UNKNOWN = 4
-    REJECTED = 5
-    NOT_ALLOWED = 6
-    ABORTED = 7
-
-
-class TaskStatus(IntEnum):
-    """Where a long-running command is (ska-control-model)."""
-
-    STAGING = 0
-    QUEUED = 1
-    IN_PROGRESS = 2
-    ABORTED = 3
-    NOT_FOUND = 4
-    COMPLETED = 5
-    REJECTED = 6
-    FAILED = 7
-
+from ska_oso_activity.domain.control_model import ENDED, ResultCode, TaskStatus
 
 _T = TaskStatus
-TERMINAL = frozenset({_T.ABORTED, _T.COMPLETED, _T.REJECTED, _T.FAILED})
 TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     _T.STAGING: frozenset({_T.QUEUED, _T.IN_PROGRESS, _T.REJECTED}),
     _T.QUEUED: frozenset({_T.IN_PROGRESS, _T.ABORTED, _T.REJECTED}),
     _T.IN_PROGRESS: frozenset({_T.COMPLETED, _T.FAILED, _T.ABORTED}),
-    **{status: frozenset() for status in TERMINAL},
+    **{status: frozenset() for status in ENDED},
 }
 
 MAX_EXECUTING = 128

@@ -8,16 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ska_oso_activity.application.activity_service import ActivityService
-from ska_oso_activity.application.command_tracker import (
-    MAX_QUEUED,
-    CommandTracker,
-    ResultCode,
-    TaskStatus,
-)
+from ska_oso_activity.application.command_tracker import MAX_QUEUED, CommandTracker
 from ska_oso_activity.application.executor_pool import ExecutorPool
 from ska_oso_activity.application.planner import Planner
 from ska_oso_activity.application.workers import Workers
 from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
 from ska_oso_activity.domain.errors import ActivityError, NoCapacity, Reason
 from ska_oso_activity.domain.request import ActivityCommand
 from ska_oso_activity.domain.scheduling_block import BlockReference

@@ -12,13 +12,12 @@ from ska_oso_activity.application.activity_register import ActivityRegister
 from ska_oso_activity.application.command_tracker import (
     CommandTracker,
     LongRunningCommand,
-    ResultCode,
-    TaskStatus,
     submitted_at,
 )
 from ska_oso_activity.application.ports import Archive
 from ska_oso_activity.application.workers import Workers
 from ska_oso_activity.domain.activity import Activity, ActivityState
+from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
 from ska_oso_activity.domain.errors import ActivityError, Reason
 from ska_oso_activity.domain.times import seconds_of, utc_now
 

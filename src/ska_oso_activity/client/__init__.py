@@ -35,7 +35,7 @@ from ska_oso_activity.client.happenings import (
     StateChanged,
 )
 from ska_oso_activity.client.interruption import Interruption
-from ska_oso_activity.client.lrc import LongRunningCommands, TaskStatus
+from ska_oso_activity.client.lrc import LongRunningCommands
 from ska_oso_activity.client.sync import ActivityClient
 from ska_oso_activity.client.values import (
     ActivityEvent,
@@ -47,6 +47,7 @@ from ska_oso_activity.client.values import (
     Validation,
 )
 from ska_oso_activity.domain.activity import ActivityState
+from ska_oso_activity.domain.control_model import TaskStatus
 from ska_oso_activity.domain.errors import Reason
 
 __all__ = [

@@ -14,12 +14,12 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 
 from ska_oso_activity.client.devices import LrcResult
 from ska_oso_activity.client.errors import ClientError, OutOfTime, Refused
 from ska_oso_activity.client.tango_device import Device, Subscription
+from ska_oso_activity.domain.control_model import ENDED, TaskStatus
 
 PROTOCOLS = (1, 2)
 """Those that are spoken here."""
@@ -27,24 +27,7 @@ KEPT = 100
 """How many commands are remembered; more, where the device lists more or more are waited for."""
 
 
-class TaskStatus(IntEnum):
-    """What a long-running command is doing (values are on the wire, as ska-tango-base has them).
-
-    STAGING 0, QUEUED 1, IN_PROGRESS 2, ABORTED 3, NOT_FOUND 4, COMPLETED 5, REJECTED 6, FAILED 7.
-    """
-
-    STAGING = 0
-    QUEUED = 1
-    IN_PROGRESS = 2
-    ABORTED = 3
-    NOT_FOUND = 4
-    COMPLETED = 5
-    REJECTED = 6
-    FAILED = 7
-
-
 _STATUSES = frozenset(TaskStatus)
-ENDED = {TaskStatus.ABORTED, TaskStatus.COMPLETED, TaskStatus.REJECTED, TaskStatus.FAILED}
 
 
 @dataclass

@@ -20,18 +20,18 @@ from tango.server import attribute, command, device_property
 
 from ska_oso_activity import __version__
 from ska_oso_activity.application.command_tracker import CommandTracker
-from ska_oso_activity.devices.control_model import (
-    ADMIN_TRANSITIONS,
-    IN_USE,
-    AdminMode,
-    HealthState,
-)
 from ska_oso_activity.devices.debugger import Debugger, allow_debugging
 from ska_oso_activity.devices.logging_device import LoggingDevice
 from ska_oso_activity.devices.logging_targets import PROCESS_LOG
 from ska_oso_activity.devices.published import published
 from ska_oso_activity.devices.publisher import TangoPublisher
 from ska_oso_activity.devices.start_up import START_UP
+from ska_oso_activity.domain.control_model import (
+    ADMIN_TRANSITIONS,
+    IN_USE,
+    AdminMode,
+    HealthState,
+)
 from ska_oso_activity.domain.errors import NoSpace
 from ska_oso_activity.domain.times import utc_now
 

@@ -10,7 +10,6 @@ import tango
 from tango import AttrWriteType
 from tango.server import attribute, device_property
 
-from ska_oso_activity.devices.control_model import LoggingLevel
 from ska_oso_activity.devices.logging_targets import (
     MAX_TARGETS,
     PROCESS_LOG,
@@ -19,6 +18,7 @@ from ska_oso_activity.devices.logging_targets import (
 )
 from ska_oso_activity.devices.operating_device import OperatingDevice
 from ska_oso_activity.devices.publisher import on_the_wire
+from ska_oso_activity.domain.control_model import LoggingLevel
 
 _log = logging.getLogger(__name__)
 DEFAULT_TARGET = "tango::logger"

@@ -13,7 +13,6 @@ from pathlib import Path
 import tango
 from tango.server import Device
 
-from ska_oso_activity.devices.control_model import LoggingLevel
 from ska_oso_activity.devices.log_format import SkaFormatter
 from ska_oso_activity.devices.log_sinks import (
     CONNECT_SECONDS,
@@ -23,6 +22,7 @@ from ska_oso_activity.devices.log_sinks import (
     Unhurried,
     syslog_address,
 )
+from ska_oso_activity.domain.control_model import LoggingLevel
 
 __all__ = ["MAX_TARGETS", "PROCESS_LOG", "BadTarget", "ProcessLog", "read_targets"]
 

@@ -12,12 +12,11 @@ from ska_oso_activity.application.command_tracker import (
     MAX_FINISHED,
     MAX_QUEUE_ATTRIBUTE,
     CommandTracker,
-    ResultCode,
-    TaskStatus,
 )
 from ska_oso_activity.devices.published import published
 from ska_oso_activity.devices.publisher import TangoPublisher
 from ska_oso_activity.devices.refusals import LongRunning, accepted, as_dev_failed, refused
+from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
 from ska_oso_activity.domain.errors import NoCapacity, WrongState
 
 LRC_LISTS = (

@@ -13,19 +13,19 @@ import tango
 from tango import AttrWriteType, DevState
 from tango.server import attribute, command
 
-from ska_oso_activity.application.command_tracker import ResultCode, TaskStatus
-from ska_oso_activity.devices.control_model import (
+from ska_oso_activity.devices.lrc_device import LrcDevice
+from ska_oso_activity.devices.published import published
+from ska_oso_activity.devices.refusals import LongRunning
+from ska_oso_activity.domain.control_model import (
     ADMIN_TRANSITIONS,
     IN_USE,
     AdminMode,
     ControlMode,
+    ResultCode,
     SimulationMode,
+    TaskStatus,
     TestMode,
 )
-from ska_oso_activity.devices.lrc_device import LrcDevice
-from ska_oso_activity.devices.published import published
-from ska_oso_activity.devices.refusals import LongRunning, refused
-from ska_oso_activity.domain.errors import WrongState
 
 _S = DevState
 SWITCHABLE = frozenset({_S.OFF, _S.STANDBY, _S.ON, _S.ALARM, _S.UNKNOWN})
@@ -193,21 +193,20 @@ class OperatingDevice(LrcDevice):
         return self._operate(name, state)
 
     def _operate(self, name: str, state: DevState) -> LongRunning:
-        try:
-            self.require_no_abort(name)
-        except WrongState as error:
-            return refused(self, name, error)
-        command_id = self.tracker.submit(name)
-        self.tracker.start(command_id)
-        self.publisher.publish([("commandedState", str(state))])
-        with self._modes_lock:
-            if state != self._power:
-                self._power = state
-                self.tell_state()
-        self.tracker.finish(
-            command_id, TaskStatus.COMPLETED, ResultCode.OK, f"{name} command completed OK"
-        )
-        return [int(ResultCode.QUEUED)], [command_id]
+        def work() -> str:
+            command_id = self.tracker.submit(name)
+            self.tracker.start(command_id)
+            self.publisher.publish([("commandedState", str(state))])
+            with self._modes_lock:
+                if state != self._power:
+                    self._power = state
+                    self.tell_state()
+            self.tracker.finish(
+                command_id, TaskStatus.COMPLETED, ResultCode.OK, f"{name} command completed OK"
+            )
+            return command_id
+
+        return self.start_lrc(name, work)
 
     def is_On_allowed(self) -> bool:
         return self.op_state in ALLOWED["On"]

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import tango
 from tango.server import Device
 
-from ska_oso_activity.application.command_tracker import ResultCode
 from ska_oso_activity.devices.publisher import on_the_wire
+from ska_oso_activity.domain.control_model import ResultCode
 from ska_oso_activity.domain.errors import ActivityError, Reason
 
 _log = logging.getLogger(__name__)

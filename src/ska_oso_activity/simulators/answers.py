@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ska_oso_activity.application.command_tracker import ResultCode
+from ska_oso_activity.domain.control_model import ResultCode
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from ska_oso_activity.application.command_tracker import ResultCode
 from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.control_model import ResultCode
 from ska_oso_activity.simulators import answers
 from ska_oso_activity.simulators.answers import COMPLETED, Answer, BadArgument
 from ska_oso_activity.simulators.arguments import read_object, read_subarray_id

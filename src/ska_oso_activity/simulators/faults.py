@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from ska_oso_activity.application.command_tracker import ResultCode
 from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.control_model import ResultCode
 from ska_oso_activity.simulators.answers import BadArgument
 from ska_oso_activity.simulators.obs_state import ObsState
 

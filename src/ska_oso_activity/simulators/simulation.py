@@ -10,12 +10,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ska_oso_activity.application.command_tracker import (
-    CommandTracker,
-    ResultCode,
-    TaskStatus,
-)
+from ska_oso_activity.application.command_tracker import CommandTracker
 from ska_oso_activity.application.ports import Publisher
+from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
 from ska_oso_activity.simulators import answers
 from ska_oso_activity.simulators.answers import Answer, NotAllowed
 from ska_oso_activity.simulators.arguments import Telescope

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from ska_oso_activity.application.command_tracker import ResultCode, TaskStatus
+from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
 from ska_oso_activity.simulators import answers
 from ska_oso_activity.simulators.answers import COMPLETED, Answer, BadArgument, NotAllowed
 from ska_oso_activity.simulators.arguments import READERS, Resources

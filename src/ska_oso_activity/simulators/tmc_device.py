@@ -10,12 +10,12 @@ from typing import Any, ClassVar, NoReturn
 import tango
 from tango.server import attribute, command, device_property
 
-from ska_oso_activity.application.command_tracker import ResultCode
 from ska_oso_activity.application.ports import Publisher
 from ska_oso_activity.devices.base import HealthState, OsoDevice, Trouble, published
 from ska_oso_activity.devices.publisher import on_the_wire
 from ska_oso_activity.devices.refusals import LongRunning
 from ska_oso_activity.domain import strict_json
+from ska_oso_activity.domain.control_model import ResultCode
 from ska_oso_activity.simulators.answers import Answer, BadArgument, NotAllowed
 from ska_oso_activity.simulators.arguments import Telescope
 from ska_oso_activity.simulators.faults import read_defect

@@ -7,8 +7,9 @@ from collections import deque
 
 import pytest
 
-from ska_oso_activity.application.command_tracker import TRANSITIONS, TaskStatus
+from ska_oso_activity.application.command_tracker import TRANSITIONS
 from ska_oso_activity.domain.activity import ActivityState
+from ska_oso_activity.domain.control_model import TaskStatus
 from ska_oso_activity.domain.errors import (
     EnvironmentFailed,
     InvalidRequest,

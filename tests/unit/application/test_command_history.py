@@ -11,11 +11,10 @@ from ska_oso_activity.application.command_tracker import (
     MAX_FINISHED,
     CommandTracker,
     LongRunningCommand,
-    ResultCode,
-    TaskStatus,
 )
 from ska_oso_activity.application.outcomes import commands_of
 from ska_oso_activity.domain.activity import Activity, ActivityState
+from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
 from tests.fakes import RecordingPublisher
 
 RUN, START, STOP, LATE = (

@@ -11,13 +11,11 @@ from ska_oso_activity.application.command_tracker import (
     LINGER,
     MAX_FINISHED,
     REVIVAL,
-    TERMINAL,
     TRANSITIONS,
     CommandTracker,
     LongRunningCommand,
-    ResultCode,
-    TaskStatus,
 )
+from ska_oso_activity.domain.control_model import ENDED, ResultCode, TaskStatus
 from tests.fakes import RecordingPublisher
 
 # Typed in from contracts/ska-device.md.
@@ -64,7 +62,7 @@ def test_values_and_transitions_are_those_of_ska_control_model():
     for before, after in itertools.product(TaskStatus, TaskStatus):
         allowed = after.name in STATUS_TABLE.get(before.name, set())
         assert (after in TRANSITIONS.get(before, frozenset())) == allowed
-    assert {status.name for status in TERMINAL} == {"COMPLETED", "FAILED", "ABORTED", "REJECTED"}
+    assert {status.name for status in ENDED} == {"COMPLETED", "FAILED", "ABORTED", "REJECTED"}
 
 
 def test_an_id_is_time_node_and_name(tracker):

@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from ska_oso_activity.client import ClientError, LrcResult, OutOfTime
-from ska_oso_activity.client.lrc import KEPT, LongRunningCommands, TaskStatus
+from ska_oso_activity.client.lrc import KEPT, LongRunningCommands
+from ska_oso_activity.domain.control_model import TaskStatus
 from tests.unit.client.fakes import FakeTango
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from ska_oso_activity.application.command_tracker import TaskStatus
+from ska_oso_activity.domain.control_model import TaskStatus
 from ska_oso_activity.simulators.answers import NotAllowed
 from ska_oso_activity.simulators.obs_state import RULES, ObsState
 from ska_oso_activity.simulators.simulation import Order

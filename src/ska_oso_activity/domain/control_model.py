@@ -1,4 +1,4 @@
-"""The words of SKA's control model: modes, health, levels of logging (devices layer)."""
+"""The words of SKA's control model: modes, health, commands, levels of logging (domain layer)."""
 
 from __future__ import annotations
 
@@ -55,6 +55,40 @@ class LoggingLevel(IntEnum):
     INFO = 4
     DEBUG = 5
 
+
+class ResultCode(IntEnum):
+    """What a command returns, and the code of its result (ska-control-model)."""
+
+    OK = 0
+    STARTED = 1
+    QUEUED = 2
+    FAILED = 3
+    UNKNOWN = 4
+    REJECTED = 5
+    NOT_ALLOWED = 6
+    ABORTED = 7
+
+
+class TaskStatus(IntEnum):
+    """What a long-running command is doing (values are on the wire, as ska-tango-base has them).
+
+    STAGING 0, QUEUED 1, IN_PROGRESS 2, ABORTED 3, NOT_FOUND 4, COMPLETED 5, REJECTED 6, FAILED 7.
+    """
+
+    STAGING = 0
+    QUEUED = 1
+    IN_PROGRESS = 2
+    ABORTED = 3
+    NOT_FOUND = 4
+    COMPLETED = 5
+    REJECTED = 6
+    FAILED = 7
+
+
+ENDED = frozenset(
+    {TaskStatus.ABORTED, TaskStatus.COMPLETED, TaskStatus.REJECTED, TaskStatus.FAILED}
+)
+"""Statuses of commands that are over."""
 
 IN_USE = frozenset({AdminMode.ONLINE, AdminMode.ENGINEERING})
 _AWAY = frozenset({AdminMode.NOT_FITTED, AdminMode.RESERVED})
