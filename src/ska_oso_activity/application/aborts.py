@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from ska_oso_activity.application.command_tracker import CommandTracker, submitted_at
 from ska_oso_activity.domain import strict_json
-from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
+from ska_oso_activity.domain.control_model import TaskStatus
 from ska_oso_activity.domain.errors import NoCapacity
 
 _log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Aborts:
             self._keep()
         elif waiting is not None:
             del self._tracker.awaiting[command_id]
-            self._finish(command_id)
+            self._tracker.finish_abort(command_id)
 
     def ended(self, number: int) -> None:
         """An activity or procedure has ended: so has each Abort that waited for this one last."""
@@ -78,7 +78,7 @@ class Aborts:
             waiting.discard(number)
             if not waiting:
                 del self._tracker.awaiting[command_id]
-                self._finish(command_id)
+                self._tracker.finish_abort(command_id)
                 over.append(command_id)
         if over:
             self._keep()
@@ -100,7 +100,7 @@ class Aborts:
             waiting.intersection_update(left)
             if not waiting:
                 del awaiting[command_id]
-                self._finish(command_id)
+                self._tracker.finish_abort(command_id)
         if noted or awaiting:
             self._keep()
 
@@ -111,9 +111,6 @@ class Aborts:
         except (AttributeError, TypeError, ValueError):
             _log.warning("the note on Aborts in progress cannot be read: %.200s", text)
             return {}
-
-    def _finish(self, command_id: str) -> None:
-        self._tracker.finish(command_id, TaskStatus.COMPLETED, ResultCode.OK, "Abort completed OK")
 
     def _keep(self) -> None:
         """Keep which Abort waits for what, for the case that the server is restarted meanwhile."""

@@ -235,6 +235,10 @@ class CommandTracker:
             self.keep(command)
         return True
 
+    def finish_abort(self, uid: str) -> None:
+        """End an Abort: all that it stopped is gone."""
+        self.finish(uid, TaskStatus.COMPLETED, ResultCode.OK, "Abort completed OK")
+
     def abort_queued(self, *names: str) -> None:
         """End the commands of these names that have not begun: ABORTED."""
         with self._lock:

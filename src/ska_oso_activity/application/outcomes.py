@@ -12,6 +12,7 @@ from ska_oso_activity.application.activity_register import ActivityRegister
 from ska_oso_activity.application.command_tracker import (
     CommandTracker,
     LongRunningCommand,
+    name_of,
     submitted_at,
 )
 from ska_oso_activity.application.ports import Archive
@@ -109,7 +110,7 @@ class Outcomes:
         ended = {each.uid for each in commands_of(activity)}
         begun = time_of(activity, ActivityState.PREPARING)
         for command_id in activity.command_ids:
-            name = command_id.rsplit("_", 1)[-1]
+            name = name_of(command_id)
             if command_id in ended:
                 continue
             if command_id == activity.command_id:
@@ -179,7 +180,7 @@ def _says(activity: Activity, what: str) -> str:
 
 def _ids(activity: Activity, *names: str) -> list[str]:
     """The activity's commands of these names; an id ends with its command's name."""
-    return [each for each in activity.command_ids if each.rsplit("_", 1)[-1] in names]
+    return [each for each in activity.command_ids if name_of(each) in names]
 
 
 # --- Commands that have ended, from what an activity's record says ----------------------------
@@ -192,7 +193,7 @@ def commands_of(activity: Activity) -> list[LongRunningCommand]:
     """
     commands = []
     for command_id in activity.command_ids:
-        name = command_id.rsplit("_", 1)[-1]
+        name = name_of(command_id)
         command = LongRunningCommand(command_id, name, submitted_at(command_id))
         result, command.started, command.finished = _end_of(activity, command)
         if result is not None:

@@ -16,12 +16,41 @@ from urllib.parse import urlsplit
 import tango
 from tango.server import Device
 
+from ska_oso_activity.devices.publisher import on_the_wire
+from ska_oso_activity.domain.control_model import LoggingLevel
+
 CONNECT_SECONDS = 1.0
 """How long a syslog server may take to accept a connection, and later to take a line."""
 QUEUED_LINES = 10_000
 """Lines that wait for a slow sink; more are left out."""
 LAST_LINES_SECONDS = 1.0
 """How long the end of the process waits for lines that are still to be sent."""
+
+_L = LoggingLevel
+PYTHON_LEVELS = {
+    _L.OFF: logging.CRITICAL + 10,
+    _L.FATAL: logging.CRITICAL,
+    _L.ERROR: logging.ERROR,
+    _L.WARNING: logging.WARNING,
+    _L.INFO: logging.INFO,
+    _L.DEBUG: logging.DEBUG,
+}
+TANGO_LEVELS = {
+    _L.OFF: tango.LogLevel.LOG_OFF,
+    _L.FATAL: tango.LogLevel.LOG_FATAL,
+    _L.ERROR: tango.LogLevel.LOG_ERROR,
+    _L.WARNING: tango.LogLevel.LOG_WARN,
+    _L.INFO: tango.LogLevel.LOG_INFO,
+    _L.DEBUG: tango.LogLevel.LOG_DEBUG,
+}
+SYSLOG_LEVELS = {
+    _L.FATAL: logging.handlers.SysLogHandler.LOG_CRIT,
+    _L.ERROR: logging.handlers.SysLogHandler.LOG_ERR,
+    _L.WARNING: logging.handlers.SysLogHandler.LOG_WARNING,
+    _L.INFO: logging.handlers.SysLogHandler.LOG_INFO,
+    _L.DEBUG: logging.handlers.SysLogHandler.LOG_DEBUG,
+}
+"""Severities (RFC 5424, 6.2.1)."""
 
 _FACILITY = logging.handlers.SysLogHandler.LOG_SYSLOG << 3
 
@@ -130,17 +159,7 @@ class TangoSink:
         self._logger = device.get_logger()
 
     def write(self, level: int, line: str) -> None:
-        if level >= logging.CRITICAL:
-            tango_level = tango.LogLevel.LOG_FATAL
-        elif level >= logging.ERROR:
-            tango_level = tango.LogLevel.LOG_ERROR
-        elif level >= logging.WARNING:
-            tango_level = tango.LogLevel.LOG_WARN
-        elif level >= logging.INFO:
-            tango_level = tango.LogLevel.LOG_INFO
-        else:
-            tango_level = tango.LogLevel.LOG_DEBUG
-        self._logger.log(tango_level, line.encode("latin-1", "backslashreplace").decode("latin-1"))
+        self._logger.log(TANGO_LEVELS[_logging_level(level)], on_the_wire(line))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -168,7 +187,7 @@ class SyslogSink:
         self._socket: socket.socket | None = self._connect()
 
     def write(self, level: int, line: str) -> None:
-        priority = _FACILITY | _severity(level)
+        priority = _FACILITY | SYSLOG_LEVELS[_logging_level(level)]
         text = f"<{priority}>{line}".encode("utf-8", "backslashreplace") + self._end
         try:
             if self._socket is None:
@@ -201,17 +220,9 @@ class SyslogSink:
         return found
 
 
-def _severity(level: int) -> int:
-    """What syslog calls one of Python's levels (RFC 5424, 6.2.1)."""
-    if level >= logging.CRITICAL:
-        return logging.handlers.SysLogHandler.LOG_CRIT
-    if level >= logging.ERROR:
-        return logging.handlers.SysLogHandler.LOG_ERR
-    if level >= logging.WARNING:
-        return logging.handlers.SysLogHandler.LOG_WARNING
-    if level >= logging.INFO:
-        return logging.handlers.SysLogHandler.LOG_INFO
-    return logging.handlers.SysLogHandler.LOG_DEBUG
+def _logging_level(level: int) -> LoggingLevel:
+    """What SKA calls one of Python's levels, or a level between two of them."""
+    return next((each for each in SYSLOG_LEVELS if level >= PYTHON_LEVELS[each]), _L.DEBUG)
 
 
 def syslog_address(name: str) -> tuple[str | tuple[str, int], socket.SocketKind]:

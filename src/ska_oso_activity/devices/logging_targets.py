@@ -10,12 +10,13 @@ import threading
 import time
 from pathlib import Path
 
-import tango
 from tango.server import Device
 
 from ska_oso_activity.devices.log_format import SkaFormatter
 from ska_oso_activity.devices.log_sinks import (
     CONNECT_SECONDS,
+    PYTHON_LEVELS,
+    TANGO_LEVELS,
     BadTarget,
     SyslogSink,
     TangoSink,
@@ -30,22 +31,6 @@ MAX_TARGETS = 4
 FILE_BYTES = 1024 * 1024
 """A log file that has become so long is put aside; two such are kept beside the newest."""
 
-PYTHON_LEVELS = {
-    LoggingLevel.OFF: logging.CRITICAL + 10,
-    LoggingLevel.FATAL: logging.CRITICAL,
-    LoggingLevel.ERROR: logging.ERROR,
-    LoggingLevel.WARNING: logging.WARNING,
-    LoggingLevel.INFO: logging.INFO,
-    LoggingLevel.DEBUG: logging.DEBUG,
-}
-TANGO_LEVELS = {
-    LoggingLevel.OFF: tango.LogLevel.LOG_OFF,
-    LoggingLevel.FATAL: tango.LogLevel.LOG_FATAL,
-    LoggingLevel.ERROR: tango.LogLevel.LOG_ERROR,
-    LoggingLevel.WARNING: tango.LogLevel.LOG_WARN,
-    LoggingLevel.INFO: tango.LogLevel.LOG_INFO,
-    LoggingLevel.DEBUG: tango.LogLevel.LOG_DEBUG,
-}
 _FORMS = (
     "console::cout, file::<path>, syslog::udp://<host>:<port>, syslog::tcp://<host>:<port>, "
     "syslog::file://<socket> and tango::logger"

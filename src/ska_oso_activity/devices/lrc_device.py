@@ -16,7 +16,7 @@ from ska_oso_activity.application.command_tracker import (
 from ska_oso_activity.devices.published import published
 from ska_oso_activity.devices.publisher import TangoPublisher
 from ska_oso_activity.devices.refusals import LongRunning, accepted, as_dev_failed, refused
-from ska_oso_activity.domain.control_model import ResultCode, TaskStatus
+from ska_oso_activity.domain.control_model import ResultCode
 from ska_oso_activity.domain.errors import NoCapacity, WrongState
 
 LRC_LISTS = (
@@ -154,15 +154,8 @@ class LrcDevice(Device):
         if not tracked:
             return ""
         command_id = self.tracker.submit("Abort", queued=False)
-        self.abort_completed(command_id)
+        self.tracker.finish_abort(command_id)
         return command_id
-
-    def abort_completed(self, command_id: str) -> None:
-        """All that an Abort stops is gone."""
-        if command_id:
-            self.tracker.finish(
-                command_id, TaskStatus.COMPLETED, ResultCode.OK, "Abort completed OK"
-            )
 
     @command(
         dtype_out="DevVarLongStringArray",
