@@ -76,6 +76,13 @@ def client(stack: Stack) -> Client:
 
 
 @pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A file that scripts wait for; it is there after the test, so that none is left running."""
+    yield tmp_path / "gate"
+    (tmp_path / "gate").touch()
+
+
+@pytest.fixture
 def fragile_stack() -> Stack:
     """The stack whose servers are killed, initialised and given other properties."""
     return _connect("fragile_stack")

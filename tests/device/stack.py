@@ -155,6 +155,10 @@ class Stack:
         """A block whose one activity, `observe`, is this script."""
         return self.block({"observe": self.activity(script, **function_args)})
 
+    def gated(self, gate: Path) -> str:
+        """A block whose script runs until there is a file `gate`."""
+        return self.block_of("gated.py", main={"kwargs": {"gate": str(gate)}})
+
     def entities(self, kind: str) -> list[Path]:
         """The newest version of each entity in the archive."""
         folders = sorted((self.oda / kind).glob("*/"))

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,16 +35,6 @@ def caller(stack: Stack) -> ActivityClient:
     return ActivityClient(ACTIVITY_DEVICE)
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "gate"
-    (tmp_path / "gate").touch()
-
-
-def gated(stack: Stack, gate: Path) -> str:
-    return stack.block_of("gated.py", main={"kwargs": {"gate": str(gate)}})
-
-
 def states(events) -> list[str]:
     return [event.state.name for event in events]
 
@@ -67,7 +56,7 @@ def test_a_run_is_told_to_its_end(stack: Stack, caller: ActivityClient):
 def test_output_comes_whole_during_a_run_and_after_it(
     stack: Stack, caller: ActivityClient, gate: Path
 ):
-    run = caller.run(sbd_id=gated(stack, gate), activity_name="observe")
+    run = caller.run(sbd_id=stack.gated(gate), activity_name="observe")
 
     following = run.output(timeout=LIMIT)
     live = [next(following)]
@@ -104,7 +93,7 @@ def test_a_prepared_activity_is_started(stack: Stack, caller: ActivityClient):
 
 
 def test_refusals_have_their_classes(stack: Stack, caller: ActivityClient, gate: Path):
-    run = caller.run(sbd_id=gated(stack, gate), activity_name="observe", subarray_id=5)
+    run = caller.run(sbd_id=stack.gated(gate), activity_name="observe", subarray_id=5)
 
     with pytest.raises(SubarrayBusy) as busy:
         caller.run(sbd_id="sbd-other", activity_name="observe", subarray_id=5)
@@ -126,7 +115,7 @@ def test_refusals_have_their_classes(stack: Stack, caller: ActivityClient, gate:
 
 
 def test_a_subarray_is_stopped(stack: Stack, caller: ActivityClient, gate: Path):
-    run = caller.run(sbd_id=gated(stack, gate), activity_name="observe", subarray_id=6)
+    run = caller.run(sbd_id=stack.gated(gate), activity_name="observe", subarray_id=6)
     following = run.events(timeout=LIMIT)
     while next(following).state is not ActivityState.RUNNING:
         pass
@@ -140,7 +129,7 @@ def test_a_subarray_is_stopped(stack: Stack, caller: ActivityClient, gate: Path)
 
 
 def test_what_runs_longer_than_one_waits_goes_on(stack: Stack, caller: ActivityClient, gate: Path):
-    run = caller.run(sbd_id=gated(stack, gate), activity_name="observe")
+    run = caller.run(sbd_id=stack.gated(gate), activity_name="observe")
 
     with pytest.raises(OutOfTime):
         run.wait(0.1)
@@ -154,7 +143,7 @@ def test_what_runs_longer_than_one_waits_goes_on(stack: Stack, caller: ActivityC
 def test_a_client_that_was_restarted_goes_on_where_it_was(
     stack: Stack, caller: ActivityClient, gate: Path
 ):
-    run = caller.run(sbd_id=gated(stack, gate), activity_name="observe")
+    run = caller.run(sbd_id=stack.gated(gate), activity_name="observe")
     following = run.events(timeout=LIMIT)
     while (last := next(following)).state is not ActivityState.READY:
         pass
@@ -224,17 +213,8 @@ def test_a_device_of_another_kind_is_named(stack: Stack):
 _FORGETFUL = """
 import atexit, os
 atexit.register(lambda: os._exit(len(open_now)))  # runs last of all
-import tango
-open_now = set()
-subscribe, unsubscribe = tango.DeviceProxy.subscribe_event, tango.DeviceProxy.unsubscribe_event
-def opened(proxy, *words):
-    number = subscribe(proxy, *words)
-    open_now.add((id(proxy), number))
-    return number
-def closed(proxy, number):
-    unsubscribe(proxy, number)
-    open_now.discard((id(proxy), number))
-tango.DeviceProxy.subscribe_event, tango.DeviceProxy.unsubscribe_event = opened, closed
+from tests.device.open_subscriptions import watched
+open_now = watched()
 from ska_oso_activity.client import ActivityClient
 from ska_oso_activity.client.lrc import LongRunningCommands
 commands = LongRunningCommands(ActivityClient("mid-oso/activity/01").device.device)
@@ -245,7 +225,11 @@ def test_what_was_not_closed_is_closed_when_python_ends(stack: Stack):
     environment = os.environ | {"TANGO_HOST": stack.tango_host}
 
     left = subprocess.run(
-        [sys.executable, "-c", _FORGETFUL], env=environment, timeout=LIMIT, check=False
+        [sys.executable, "-c", _FORGETFUL],
+        cwd=Path(__file__).parents[2],  # imports `tests`
+        env=environment,
+        timeout=LIMIT,
+        check=False,
     )
 
     assert left.returncode == 0

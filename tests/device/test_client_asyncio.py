@@ -2,12 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-import tango
 
 from ska_oso_activity.client import (
     ActivityState,
@@ -19,42 +17,15 @@ from ska_oso_activity.client import (
     SubarrayBusy,
     asynchronous,
 )
+from tests.device.open_subscriptions import watched
 from tests.device.stack import ACTIVITY_DEVICE, Stack
 
 LIMIT = 60.0
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "gate"
-    (tmp_path / "gate").touch()
-
-
-@pytest.fixture
 def subscriptions(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, int]]:
-    """Those that are open now, of all proxies."""
-    open_now: set[tuple[int, int]] = set()
-    subscribe, unsubscribe = (
-        tango.DeviceProxy.subscribe_event,
-        tango.DeviceProxy.unsubscribe_event,
-    )
-
-    def opened(proxy, *words):
-        number = subscribe(proxy, *words)
-        open_now.add((id(proxy), number))
-        return number
-
-    def closed(proxy, number):
-        unsubscribe(proxy, number)
-        open_now.discard((id(proxy), number))
-
-    monkeypatch.setattr(tango.DeviceProxy, "subscribe_event", opened)
-    monkeypatch.setattr(tango.DeviceProxy, "unsubscribe_event", closed)
-    return open_now
-
-
-def gated(stack: Stack, gate: Path) -> str:
-    return stack.block_of("gated.py", main={"kwargs": {"gate": str(gate)}})
+    return watched(monkeypatch.setattr)
 
 
 def threads() -> list[str]:
@@ -97,7 +68,7 @@ def test_a_cancelled_task_leaves_no_thread_and_no_subscription(
 ):
     async def scenario():
         client = AsyncActivityClient(ACTIVITY_DEVICE)
-        run = await client.run(sbd_id=gated(stack, gate), activity_name="observe")
+        run = await client.run(sbd_id=stack.gated(gate), activity_name="observe")
         running, written = asyncio.Event(), asyncio.Event()
 
         async def follow_events():
@@ -130,7 +101,7 @@ def test_a_cancelled_task_leaves_no_thread_and_no_subscription(
 def test_an_iteration_that_is_left_is_closed(stack: Stack, gate: Path, subscriptions):
     async def scenario():
         client = AsyncActivityClient(ACTIVITY_DEVICE)
-        run = await client.run(sbd_id=gated(stack, gate), activity_name="observe")
+        run = await client.run(sbd_id=stack.gated(gate), activity_name="observe")
         async with aclosing(run.events()) as events:
             async for event in events:
                 if event.state is ActivityState.RUNNING:
@@ -144,7 +115,7 @@ def test_an_iteration_that_is_left_is_closed(stack: Stack, gate: Path, subscript
 def test_closing_the_client_ends_what_waits(stack: Stack, gate: Path):
     async def scenario():
         client = AsyncActivityClient(ACTIVITY_DEVICE)
-        run = await client.run(sbd_id=gated(stack, gate), activity_name="observe")
+        run = await client.run(sbd_id=stack.gated(gate), activity_name="observe")
         waiting = asyncio.create_task(run.wait())
         async for event in run.events(timeout=LIMIT):
             if event.state is ActivityState.RUNNING:
@@ -159,7 +130,7 @@ def test_closing_the_client_ends_what_waits(stack: Stack, gate: Path):
 def test_errors_and_stops_are_those_of_the_client_that_waits(stack: Stack, gate: Path):
     async def scenario():
         async with AsyncActivityClient(ACTIVITY_DEVICE) as client:
-            block = gated(stack, gate)
+            block = stack.gated(gate)
             run = await client.run(sbd_id=block, activity_name="observe", subarray_id=8)
             with pytest.raises(SubarrayBusy):
                 await client.run(sbd_id=block, activity_name="observe", subarray_id=8)

@@ -23,20 +23,10 @@ LIMIT = 60.0
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "gate"
-    (tmp_path / "gate").touch()
-
-
-@pytest.fixture
 def scheduler(stack: Stack) -> Iterator[tango.DeviceProxy]:
     properties = {"ActivityDevice": ACTIVITY_DEVICE, "CallTimeout": 0.5}
     with DeviceTestContext(SampleScheduler, process=True, properties=properties) as proxy:
         yield proxy
-
-
-def gated(stack: Stack, gate: Path) -> str:
-    return stack.block_of("gated.py", main={"kwargs": {"gate": str(gate)}})
 
 
 def observe(scheduler: tango.DeviceProxy, sbd_id: str, **more: Any) -> str:
@@ -74,10 +64,10 @@ def test_it_sees_a_run_by_events_and_by_both_lrc_protocols(
 
 def test_it_stops_by_subarray(stack: Stack, scheduler: tango.DeviceProxy, gate: Path):
     with Recorder(scheduler, "activityState", "outcome", "stopOutcome") as recorder:
-        observe(scheduler, gated(stack, gate), subarray_id=10)
+        observe(scheduler, stack.gated(gate), subarray_id=10)
         wait_for(recorder, "activityState", "RUNNING")
         with pytest.raises(tango.DevFailed, match="BUSY"):
-            observe(scheduler, gated(stack, gate), subarray_id=11)
+            observe(scheduler, stack.gated(gate), subarray_id=11)
 
         scheduler.StopSubarray(10)
         stopped, came = outcome(recorder, "stopOutcome"), outcome(recorder)
@@ -123,7 +113,7 @@ def test_a_time_out_is_retried_and_starts_nothing_twice(stack: Stack, scheduler:
 def test_an_init_in_mid_run_ends_nothing_and_the_same_request_goes_on(
     stack: Stack, scheduler: tango.DeviceProxy, gate: Path
 ):
-    block = gated(stack, gate)
+    block = stack.gated(gate)
     with Recorder(scheduler, "activityState") as recorder:
         request_id = observe(scheduler, block)
         wait_for(recorder, "activityState", "RUNNING")

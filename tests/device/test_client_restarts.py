@@ -30,16 +30,6 @@ def caller(own_stack: Stack) -> ActivityClient:
     return ActivityClient(ACTIVITY_DEVICE)
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "gate"
-    (tmp_path / "gate").touch()
-
-
-def gated(stack: Stack, gate: Path) -> str:
-    return stack.block_of("gated.py", main={"kwargs": {"gate": str(gate)}})
-
-
 def pid_of(device: str) -> int:
     return int(tango.Database().get_device_info(device).pid)
 
@@ -80,7 +70,7 @@ def without_unknown(states: list[str]) -> list[str]:
 def test_events_go_on_after_the_activity_device_was_killed(
     own_stack: Stack, caller: ActivityClient, gate: Path, ends: str
 ):
-    run = caller.run(sbd_id=gated(own_stack, gate), activity_name="observe", subarray_id=1)
+    run = caller.run(sbd_id=own_stack.gated(gate), activity_name="observe", subarray_id=1)
     following = run.events(timeout=LIMIT)
     told = [next(following)]
     while told[-1].state is not ActivityState.RUNNING:
@@ -164,7 +154,7 @@ def test_a_request_is_retried_after_a_time_out_and_starts_nothing_twice(
         os.kill(pid, signal.SIGCONT)
 
     hasty = ActivityClient(ACTIVITY_DEVICE, call_timeout=0.5, on_away=thaw)
-    block = gated(own_stack, gate)
+    block = own_stack.gated(gate)
     os.kill(pid, signal.SIGSTOP)
 
     # The first try was sent, and will be read once the server goes on.
@@ -178,7 +168,7 @@ def test_a_request_is_retried_after_a_time_out_and_starts_nothing_twice(
 
 def test_a_device_that_stays_away_is_given_up(own_stack: Stack, gate: Path):
     caller = ActivityClient(ACTIVITY_DEVICE, patience=1.0, call_timeout=0.5)
-    run = caller.run(sbd_id=gated(own_stack, gate), activity_name="observe")
+    run = caller.run(sbd_id=own_stack.gated(gate), activity_name="observe")
     following = run.events(timeout=LIMIT)
     while next(following).state is not ActivityState.RUNNING:
         pass
@@ -193,7 +183,7 @@ def test_a_device_that_stays_away_is_given_up(own_stack: Stack, gate: Path):
 def test_a_run_of_a_history_that_was_lost_is_not_taken_for_another(
     own_stack: Stack, caller: ActivityClient, gate: Path
 ):
-    block = gated(own_stack, gate)
+    block = own_stack.gated(gate)
     run = caller.run(sbd_id=block, activity_name="observe", subarray_id=1)
     following = caller.follow(run.activity_id, timeout=LIMIT)
     while not isinstance(next(following), OutputWritten):

@@ -6,7 +6,7 @@ import os
 
 from ska_oso_activity.cli.errors import UsageError
 from ska_oso_activity.client import ActivityClient, AmbiguousDevice, DeviceAway
-from ska_oso_activity.client.devices import DEFAULT_TANGO_HOST
+from ska_oso_activity.client.devices import tango_host_of
 from ska_oso_activity.client.tango_device import errors_of
 
 SUBMIT_LIMIT = 10.0
@@ -20,9 +20,7 @@ def connect(device: str | None, tango_host: str | None) -> ActivityClient:
         DeviceAway: the Tango database or the device does not answer.
         UsageError: it must be named.
     """
-    import tango
-
-    tango_host = tango_host or tango.ApiUtil.get_env_var("TANGO_HOST") or DEFAULT_TANGO_HOST
+    tango_host = tango_host_of(tango_host)
     host, colon, port = tango_host.partition(":")
     if not (host and colon and port.isdecimal()):
         raise UsageError(f"the Tango database is given as HOST:PORT, not {tango_host!r}")
@@ -39,8 +37,7 @@ def connect(device: str | None, tango_host: str | None) -> ActivityClient:
             raise
         raise DeviceAway(f"{away} --tango-host names another") from away
     client.device.device.call("State")
-    if client.device.device.class_name() != "ActivityDevice":
-        found = client.device.device.class_name()
+    if (found := client.device.device.class_name()) != "ActivityDevice":
         raise UsageError(f"{device} is a {found}, not an ActivityDevice")
     return client
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -72,7 +71,7 @@ def run(
         "prepare_only": prepare_only,
         "create_env": create_env,
         "subarray_id": subarray,
-        "request_id": request_id or str(uuid.uuid4()),
+        "request_id": request_id or None,
         "requested_by": requested_by or _user_name(),
         "comment": comment,
     }

@@ -62,7 +62,7 @@ class ActivityRun:
             timeout=timeout,
         ):
             if isinstance(happening, StateChanged):
-                yield event_of(happening)
+                yield ActivityEvent.of(happening.event or {})
 
     def wait(self, timeout: float | None = None) -> ActivitySummary:
         """Wait for its end (with `prepare_only`, for READY); returns all about it.
@@ -106,8 +106,3 @@ class ActivityRun:
     def summary(self) -> ActivitySummary:
         """All about it, now."""
         return self._client.get(self.command_id)
-
-
-def event_of(change: StateChanged) -> ActivityEvent:
-    """A change of state as the device's event."""
-    return ActivityEvent.of(change.event or {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import queue
 import time
@@ -21,7 +20,7 @@ from ska_oso_activity.client.errors import (
     Refused,
     refused,
 )
-from ska_oso_activity.client.interruption import Inbox, Interruption
+from ska_oso_activity.client.interruption import Inbox, Interruption, deadline_after
 from ska_oso_activity.client.tango_device import CALL_TIMEOUT, Device, errors_of
 from ska_oso_activity.domain import strict_json
 from ska_oso_activity.domain.activity import ActivityState
@@ -152,7 +151,7 @@ class ActivityDevice:
             CommandForgotten: the device was restarted before it had a result.
             OutOfTime: there is no result yet.
         """
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         results: Inbox[Any] = Inbox(interruption)
         # Before sending: the result may overtake the reply.
         subscription = self.device.subscribe("longRunningCommandResult", results.put)
@@ -237,6 +236,13 @@ class ActivityDevice:
         return None
 
 
+def tango_host_of(given: str | None) -> str:
+    """`HOST:PORT` of the Tango database: what is given, or as TANGO_HOST says, or the default."""
+    import tango
+
+    return given or tango.ApiUtil.get_env_var("TANGO_HOST") or DEFAULT_TANGO_HOST
+
+
 def connect(
     device: str | None,
     tango_host: str | None,
@@ -257,7 +263,7 @@ def connect(
     """
     import tango
 
-    tango_host = tango_host or tango.ApiUtil.get_env_var("TANGO_HOST") or DEFAULT_TANGO_HOST
+    tango_host = tango_host_of(tango_host)
     # Where there is none yet, the event system of cppTango would look for it in vain.
     os.environ.setdefault("TANGO_HOST", tango_host)
     if device is None:

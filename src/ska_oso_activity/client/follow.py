@@ -144,7 +144,7 @@ class Follower:
         with suppress(DeviceAway, Refused):  # the first check tells whether it stays so
             yield from self._so_far()
         checked_at = time.monotonic()
-        while not self._followed or not all(f.finished for f in self._followed.values()):
+        while not self._all_finished:
             pause = DISTURBED_INTERVAL if self._disturbed else CHECK_INTERVAL
             check_at = checked_at + pause
             wake_at = min([check_at, *(f.held_until for f in self._followed.values())])
@@ -176,8 +176,13 @@ class Follower:
             OutOfTime: there is no end yet.
         """
         yield from self._check()
-        if not self._followed or not all(each.finished for each in self._followed.values()):
+        if not self._all_finished:
             raise OutOfTime(self._unfinished())
+
+    @property
+    def _all_finished(self) -> bool:
+        """Whether all that are followed have finished; states of all go on for ever."""
+        return bool(self._followed) and all(f.finished for f in self._followed.values())
 
     def _so_far(self) -> Iterator[Happening]:
         """What happened until now: first what was told, so that its order is kept."""

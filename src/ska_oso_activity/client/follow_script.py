@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ska_oso_activity.client.devices import CHECK_INTERVAL, Output, ScriptExecution
@@ -39,7 +40,7 @@ class Channel:
         try:
             for attribute in (OUTPUT, PROGRESS, MESSAGE):
                 self._subscriptions.append(
-                    executor.device.subscribe(attribute, _with(attribute, deliver), disturbed)
+                    executor.device.subscribe(attribute, partial(deliver, attribute), disturbed)
                 )
         except ClientError:
             self.close()
@@ -232,7 +233,3 @@ class ScriptFollower:
         if percent != self._percent:
             self._percent, self._message = percent, message
             yield Progressed(self._activity_id, percent, message)
-
-
-def _with(attribute: str, deliver: Callable[[str, Any], None]) -> Callable[[Any], None]:
-    return lambda value: deliver(attribute, value)

@@ -1,15 +1,28 @@
-"""Waiting that another thread can end: a queue of news and a pause (client)."""
+"""Waiting that has an end: a deadline, or another thread that interrupts it (client)."""
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
+import time
 import weakref
 from typing import Generic, TypeVar
 
 from ska_oso_activity.client.errors import Interrupted
 
 T = TypeVar("T")
+
+
+def deadline_after(timeout: float | None) -> float:
+    """When `timeout` seconds are over, by `time.monotonic`; None: never.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    if timeout is not None and math.isnan(timeout):
+        raise ValueError("a timeout is a number of seconds, or None for no limit, and not nan")
+    return math.inf if timeout is None else time.monotonic() + timeout
 
 
 class Interruption:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ska_oso_activity.client.devices import LrcResult
 from ska_oso_activity.client.errors import ClientError, OutOfTime, Refused
+from ska_oso_activity.client.interruption import deadline_after
 from ska_oso_activity.client.tango_device import Device, Subscription
 from ska_oso_activity.domain.control_model import ENDED, TaskStatus
 
@@ -93,9 +94,7 @@ class LongRunningCommands:
         Raises:
             OutOfTime: it was not told within `timeout` seconds: still running, or the events lost.
         """
-        if timeout is not None and math.isnan(timeout):
-            raise ValueError("a timeout is a number of seconds, or None for no limit, and not nan")
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         with self._changed:
             self._awaited[command_id] += 1
             try:

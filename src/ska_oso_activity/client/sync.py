@@ -5,43 +5,37 @@ from __future__ import annotations
 import copy
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 from ska_oso_activity.client.activity_run import ActivityRun
 from ska_oso_activity.client.devices import (
     AWAY_LIMIT,
-    CHECK_INTERVAL,
     ActivityDevice,
     LrcResult,
     connect,
 )
 from ska_oso_activity.client.errors import (
     CommandFailed,
-    CommandForgotten,
     DeviceAway,
-    OutOfTime,
-    Refused,
 )
-from ska_oso_activity.client.follow import Follower, another_history
+from ska_oso_activity.client.follow import Follower
 from ska_oso_activity.client.happenings import Finished, Happening, StateChanged
-from ska_oso_activity.client.interruption import Interruption
+from ska_oso_activity.client.interruption import Interruption, deadline_after
 from ska_oso_activity.client.request import (
     Request,
     argument_of,
     identified,
     telling_request_id,
 )
+from ska_oso_activity.client.retrying import Retrying
 from ska_oso_activity.client.tango_device import CALL_TIMEOUT
 from ska_oso_activity.client.values import (
     ActivitySummary,
     BlockDescription,
     Validation,
 )
-
-T = TypeVar("T")
 
 
 class ActivityClient:
@@ -88,14 +82,12 @@ class ActivityClient:
             if device is None or isinstance(device, str)
             else device
         )
-        self._patience = patience
-        self._on_away = on_away
-        self._interruption = Interruption()
+        self._retrying = Retrying(self._device, patience, on_away, Interruption())
 
     def interruptible(self, interruption: Interruption) -> ActivityClient:
         """The same client; whatever waits in it ends with `Interrupted` when interrupted."""
         other = copy.copy(self)
-        other._interruption = interruption
+        other._retrying = replace(self._retrying, interruption=interruption)
         return other
 
     @property
@@ -128,10 +120,10 @@ class ActivityClient:
                 the same `request_id` to find out; the exception has it, as all that are raised.
         """
         asked = identified(request, keys)
-        limit = self._patience if timeout is None else timeout
-        deadline = _deadline(limit)
+        limit = self._retrying.patience if timeout is None else timeout
+        deadline = deadline_after(limit)
         with telling_request_id(asked):
-            command_id = self._surely(
+            command_id = self._retrying.surely(
                 lambda: self._device.submit("RunActivity", asked), deadline, patience=limit
             )
             return self._run_of(command_id, deadline, until_ready=bool(asked.get("prepare_only")))
@@ -190,7 +182,7 @@ class ActivityClient:
             {"activity_id": activity_id} if subarray_id is None else {"subarray_id": subarray_id}
         )
         argument = {**which, "run_abort": run_abort}
-        return self._complete("StopActivity", argument, timeout, waiting, command_id)
+        return self._retrying.complete("StopActivity", argument, timeout, waiting, command_id)
 
     # Looking
 
@@ -203,7 +195,7 @@ class ActivityClient:
             Refused: not even a request.
             OutOfTime: no result within `timeout` seconds.
         """
-        result = self._complete("ValidateActivity", argument_of(request, keys), timeout)
+        result = self._retrying.complete("ValidateActivity", argument_of(request, keys), timeout)
         return Validation.of(_report(result))
 
     def describe(self, block: str, *, timeout: float | None = None) -> BlockDescription:
@@ -215,7 +207,7 @@ class ActivityClient:
             OutOfTime: no result within `timeout` seconds.
         """
         return BlockDescription.of(
-            _report(self._complete("DescribeSchedulingBlock", block, timeout), good=True)
+            _report(self._retrying.complete("DescribeSchedulingBlock", block, timeout), good=True)
         )
 
     def get(self, key: int | str) -> ActivitySummary:
@@ -266,10 +258,10 @@ class ActivityClient:
         Raises:
             UnknownActivity, DeviceAway, OutOfTime: see `Follower`.
         """
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         with self._follower(deadline, scripts=True) as follower:
             if key is not None:
-                self._surely(
+                self._retrying.surely(
                     lambda: follower.follow(
                         key,
                         until_ready=until_ready,
@@ -291,9 +283,9 @@ class ActivityClient:
         timeout: float | None = None,
     ) -> Iterator[StateChanged | Finished]:
         """The same without what the script says, and so without asking the executor."""
-        deadline = _deadline(timeout)
+        deadline = deadline_after(timeout)
         with self._follower(deadline, scripts=False) as follower:
-            self._surely(
+            self._retrying.surely(
                 lambda: follower.follow(
                     key, until_ready=until_ready, after_seq=after_seq, epoch=epoch
                 ),
@@ -303,119 +295,26 @@ class ActivityClient:
                 if isinstance(happening, StateChanged | Finished):
                     yield happening
 
-    @contextmanager
-    def _follower(self, deadline: float, *, scripts: bool) -> Iterator[Follower]:
+    def _follower(self, deadline: float, *, scripts: bool) -> Follower:
         def make() -> Follower:
             return Follower(
                 self._device,
                 scripts=scripts,
                 deadline=deadline,
-                patience=self._patience,
-                interruption=self._interruption,
+                patience=self._retrying.patience,
+                interruption=self._retrying.interruption,
             )
 
-        with self._surely(make, deadline) as follower:
-            yield follower
-
-    # Going on while the device is away
-
-    def _surely(self, ask: Callable[[], T], deadline: float, patience: float | None = None) -> T:
-        """Ask again while the device is away; `ask` does no harm when it is done twice."""
-        patience = self._patience if patience is None else patience
-        until = min(time.monotonic() + patience, deadline)
-        while True:
-            try:
-                return ask()
-            except DeviceAway as away:
-                left = until - time.monotonic()
-                if left <= 0:
-                    raise
-                self._on_away(away)
-                self._interruption.pause(min(CHECK_INTERVAL, left))
+        return self._retrying.surely(make, deadline)
 
     def _run_of(self, key: str, deadline: float, *, until_ready: bool) -> ActivityRun:
-        summary = self._surely(lambda: self._device.activity(key), deadline)
+        summary = self._retrying.surely(lambda: self._device.activity(key), deadline)
         return ActivityRun(
             self,
             int(summary["activity_id"]),
             str(summary["command_id"]),
             until_ready=until_ready,
         )
-
-    def _complete(
-        self,
-        command: str,
-        argument: Mapping[str, Any] | str,
-        timeout: float | None,
-        waiting: Callable[[], None] = lambda: None,
-        meant: str | None = None,
-    ) -> LrcResult:
-        """A long-running command to its end, which is safe to send again.
-
-        `meant` is the command id of the activity that it is about; None: as its number says now.
-        """
-        deadline = _deadline(timeout)
-        accepted = False
-        away: DeviceAway | None = None
-
-        def accept() -> None:
-            nonlocal accepted
-            accepted = True
-            waiting()
-
-        def ask() -> LrcResult:
-            nonlocal away, meant
-            try:
-                left = None if timeout is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise away if away and not accepted else _too_late(command, timeout, accepted)
-                if isinstance(argument, Mapping) and "activity_id" in argument:
-                    meant = self._still(int(argument["activity_id"]), meant)
-                return self._device.complete(
-                    command, argument, accept, timeout=left, interruption=self._interruption
-                )
-            except DeviceAway as error:
-                away = error
-                raise
-
-        while True:
-            try:
-                return self._surely(ask, deadline)
-            except CommandForgotten as forgotten:
-                if command == "StopActivity" and isinstance(argument, Mapping):
-                    # By its id now: the subarray may have been taken by another since.
-                    number = self._run_of(forgotten.command_id, deadline, until_ready=False)
-                    run_abort = argument["run_abort"]
-                    argument = {"activity_id": number.activity_id, "run_abort": run_abort}
-                    meant = number.command_id
-
-    def _still(self, activity_id: int, meant: str | None) -> str | None:
-        """The command id of an activity, before each try: by the next it may be another's.
-
-        Raises:
-            UnknownActivity: the number is another activity's now, or nobody's.
-        """
-        try:
-            known = self._device.activity(activity_id).get("command_id")
-        except Refused:
-            if meant is None:
-                return None  # the command itself will say what is wrong
-            raise
-        if meant not in (None, known):
-            raise another_history(self._device, activity_id)
-        return meant or known
-
-
-def _deadline(timeout: float | None) -> float:
-    if timeout is not None and math.isnan(timeout):
-        raise ValueError("a timeout is a number of seconds, or None for no limit, and not nan")
-    return math.inf if timeout is None else time.monotonic() + timeout
-
-
-def _too_late(command: str, timeout: float | None, accepted: bool) -> OutOfTime:
-    if accepted:
-        return OutOfTime(f"{command} has not ended within {timeout:g} s; it goes on")
-    return OutOfTime(f"{command} was not sent: a timeout of {timeout:g} s leaves no time for it")
 
 
 def _report(result: LrcResult, *, good: bool = False) -> dict[str, Any]:

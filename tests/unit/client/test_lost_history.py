@@ -11,7 +11,7 @@ from ska_oso_activity.client import (
     UnknownActivity,
     follow,
     follow_script,
-    sync,
+    retrying,
 )
 from ska_oso_activity.client.follow import Follower
 from ska_oso_activity.client.happenings import Announced, Finished, OutputWritten, StateChanged
@@ -23,7 +23,7 @@ OURS, OTHERS = "1_RunActivity", "2_RunActivity"
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    for module in (follow, follow_script, sync):
+    for module in (follow, follow_script, retrying):
         monkeypatch.setattr(module, "CHECK_INTERVAL", 0.01)
 
 

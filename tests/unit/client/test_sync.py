@@ -49,7 +49,7 @@ FORGOTTEN = CommandForgotten("device no longer knows the command", "2_StopActivi
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("ska_oso_activity.client.sync.CHECK_INTERVAL", 0.01)
+    monkeypatch.setattr("ska_oso_activity.client.retrying.CHECK_INTERVAL", 0.01)
 
 
 def test_a_request_without_an_answer_is_sent_again_with_the_same_id():

@@ -23,12 +23,7 @@ def register(database: tango.Database, devices: Sequence[Device]) -> None:
     names = {device.name.lower() for device in devices}
     for server in dict.fromkeys(device.server for device in devices):
         _park_others(database, server, names)
-        infos = []
-        for device in devices:
-            if device.server == server:
-                info = tango.DbDevInfo()
-                info.name, info._class, info.server = device.name, device.device_class, server
-                infos.append(info)
+        infos = [_info(d.name, d.device_class, server) for d in devices if d.server == server]
         database.add_server(server, infos, with_dserver=True)
     for device in devices:
         _put_properties(database, device)
@@ -56,10 +51,14 @@ def _park_others(database: tango.Database, server: str, keep: set[str]) -> None:
     names_and_classes = list(database.get_device_class_list(server))
     for name, device_class in zip(names_and_classes[::2], names_and_classes[1::2], strict=True):
         if device_class != "DServer" and name.lower() not in keep:
-            info = tango.DbDevInfo()
-            info.name, info._class = name, device_class
-            info.server = f"{server.split('/', maxsplit=1)[0]}/{PARKED}"
-            database.add_device(info)
+            program = server.split("/", maxsplit=1)[0]
+            database.add_device(_info(name, device_class, f"{program}/{PARKED}"))
+
+
+def _info(name: str, device_class: str, server: str) -> tango.DbDevInfo:
+    info = tango.DbDevInfo()
+    info.name, info._class, info.server = name, device_class, server
+    return info
 
 
 def _put_properties(database: tango.Database, device: Device) -> None:
