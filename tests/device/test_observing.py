@@ -6,12 +6,10 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import tango
 
-from ska_oso_activity import samples
 from ska_oso_activity.observing import (
     CommandFailed,
     ConnectionLost,
@@ -26,14 +24,12 @@ from ska_oso_activity.observing import (
     release,
 )
 from tests.device.tmc_server import TmcServer
+from tests.unit.observing.blocks import OURS
 
 pytestmark = pytest.mark.forked
 
 S = ObsState
-BLOCKS = {
-    path.parent.name.split("-")[1]: json.loads(path.read_text(encoding="utf-8"))
-    for path in (Path(samples.__file__).parent / "oda").rglob("*.json")
-}
+BLOCKS = {telescope: json.loads(path.read_text("utf-8")) for telescope, path in OURS.items()}
 PROMPTLY = 20.0
 """Seconds, far below any time-out: an error that comes later was waited for in vain."""
 

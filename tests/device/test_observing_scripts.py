@@ -10,20 +10,10 @@ import tango
 from ska_oso_activity import samples
 from tests.device.client import Client, Recorder, until
 from tests.device.stack import SCRIPT_EXECUTION, SHARED, Stack
+from tests.unit.observing.blocks import NEWEST, OURS
 
 SUCCESS = ["REQUESTED", "PREPARING", "READY", "RUNNING", "SUCCEEDED"]
 SCRIPTS = ("allocate", "observe", "allocate_and_observe", "release")
-BLOCKS = {
-    path.parent.name.split("-")[1]: path
-    for path in (Path(samples.__file__).parent / "oda").rglob("*.json")
-}
-REAL = [
-    "services-16.3.1_expected_mid_sbd.json",
-    "services-16.3.1_mid_single_scan_with_constraints.json",
-    "services-16.3.1_expected_low_sbd.json",
-    "oet-8.0.0-rc.1_mid_sb_example.json",
-    "oet-8.0.0-rc.1_low_sb_example.json",
-]
 NO_DATA = "the real blocks are not kept beside this checkout (../shared/data/sbd)"
 TELESCOPE = {"ska_mid": "mid", "ska_low": "low"}
 
@@ -99,12 +89,9 @@ def observed(recorder, ends):
     )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [*BLOCKS, *REAL],
-)
+@pytest.mark.parametrize("name", [*OURS, *NEWEST])
 def test_a_block_is_observed_from_empty_to_empty(site, name):
-    path = BLOCKS.get(name) or SHARED / "data" / "sbd" / name
+    path = OURS.get(name) or SHARED / "data" / "sbd" / name
     if not path.is_file():
         pytest.skip(NO_DATA)
     sbd_id, telescope = site.block(path)
@@ -122,7 +109,7 @@ def test_a_block_is_observed_from_empty_to_empty(site, name):
 
 
 def test_one_scan_passes_each_state_once(site):
-    path = SHARED / "data" / "sbd" / REAL[1]
+    path = SHARED / "data" / "sbd" / NEWEST[1]
     if not path.is_file():
         pytest.skip(NO_DATA)
     sbd_id, telescope = site.block(path)
@@ -139,7 +126,7 @@ def test_one_scan_passes_each_state_once(site):
 
 @pytest.mark.parametrize("telescope", ["mid", "low"])
 def test_the_steps_can_be_activities_of_their_own(site, telescope):
-    sbd_id, _ = site.block(BLOCKS[telescope])
+    sbd_id, _ = site.block(OURS[telescope])
 
     runs = [site.run(sbd_id, script, subarray=2) for script in ("allocate", "observe", "release")]
 
@@ -148,8 +135,25 @@ def test_the_steps_can_be_activities_of_their_own(site, telescope):
     assert runs[2].activity["result"] == {"subarray_id": 2, "obs_state": "EMPTY"}
 
 
+def test_observing_again_can_go_on_counting_scans(site):
+    sbd_id, telescope = site.block(OURS["low"])
+    device = subarray(telescope, 2)
+    device.ClearHistory()
+
+    runs = [
+        site.run(sbd_id, "allocate", subarray=2),
+        site.run(sbd_id, "observe", subarray=2),
+        site.run(sbd_id, "observe", subarray=2, first_scan_id=6),
+        site.run(sbd_id, "release", subarray=2),
+    ]
+
+    assert [run.states for run in runs] == [SUCCESS] * 4, [run.activity["error"] for run in runs]
+    sent = [each for each in json.loads(device.History) if each["command"] == "Scan"]
+    assert [json.loads(each["args"])["scan_id"] for each in sent] == list(range(1, 11))
+
+
 def test_sixteen_subarrays_observe_at_once(site):
-    sbd_id, telescope = site.block(BLOCKS["low"])
+    sbd_id, telescope = site.block(OURS["low"])
 
     begun = [
         site.send(sbd_id, "allocate_and_observe", subarray=number, seconds_per_scan=0.2)
@@ -165,7 +169,7 @@ def test_sixteen_subarrays_observe_at_once(site):
 
 
 def test_allocating_twice_the_wrong_way_is_refused_in_words(site):
-    sbd_id, telescope = site.block(BLOCKS["mid"])
+    sbd_id, telescope = site.block(OURS["mid"])
 
     run = site.run(sbd_id, "observe")
 
@@ -179,7 +183,7 @@ def test_allocating_twice_the_wrong_way_is_refused_in_words(site):
 @pytest.mark.parametrize(("restart", "ends"), [(False, "ABORTED"), (True, "EMPTY")])
 @pytest.mark.parametrize("telescope", ["mid", "low"])
 def test_a_stop_in_mid_scan_aborts_the_subarray(site, telescope, restart, ends):
-    sbd_id, _ = site.block(BLOCKS[telescope])
+    sbd_id, _ = site.block(OURS[telescope])
     site.set_abort(restart=restart)
 
     with Recorder(subarray(telescope), "obsState") as recorder:
@@ -205,7 +209,7 @@ def test_a_stop_in_mid_scan_aborts_the_subarray(site, telescope, restart, ends):
     ("command", "state"), [("AssignResources", "RESOURCING"), ("Configure", "CONFIGURING")]
 )
 def test_a_stop_in_the_middle_of_a_command_aborts_the_subarray(site, command, state):
-    sbd_id, telescope = site.block(BLOCKS["mid"])
+    sbd_id, telescope = site.block(OURS["mid"])
     site.set_abort(restart=True)
     device = subarray(telescope)
     device.SetDelayInfo(json.dumps({command: 30}))
@@ -224,7 +228,7 @@ def test_a_stop_in_the_middle_of_a_command_aborts_the_subarray(site, command, st
 
 
 def test_a_failure_has_the_words_of_tmc_and_the_next_activity_works_after_an_abort(site):
-    sbd_id, telescope = site.block(BLOCKS["mid"])
+    sbd_id, telescope = site.block(OURS["mid"])
     device = subarray(telescope)
     site.set_abort(restart=True)
     fault = {"enabled": True, "fault_type": 5, "error_message": "SKA063 lost its pointing"}
@@ -262,7 +266,7 @@ def simulator(stack):
 
 
 def test_a_tmc_that_is_restarted_in_mid_scan_fails_the_activity(site):
-    sbd_id, telescope = site.block(BLOCKS["low"])
+    sbd_id, telescope = site.block(OURS["low"])
     site.set_abort(restart=True)
     with Recorder(subarray(telescope), "obsState") as recorder:
         event = site.begin(sbd_id, "allocate_and_observe", seconds_per_scan=100)

@@ -108,10 +108,16 @@ class Block:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
-    def config_ids(self) -> frozenset[str]:
-        """Of the CSP configurations that are used."""
+    def configurations(self) -> Mapping[str, Part]:
+        """The CSP configurations that are used, by their ids."""
         every = [*self.scans, *(scan for beam in self.beams for scan in beam.scans)]
-        return frozenset(scan.config_id for scan in every)
+        return {scan.config_id: scan.csp for scan in every}
+
+    @property
+    def stations(self) -> tuple[int, ...]:
+        """Low's, each once."""
+        every = (aperture.station for beam in self.beams for aperture in beam.apertures)
+        return tuple(dict.fromkeys(every))
 
     def with_duration(self, seconds: float) -> Block:
         """The same block, with scans that take so long."""

@@ -47,8 +47,7 @@ def assign(block: Block, identity: Identity) -> Json:
     """
     scans = [scan for beam in block.beams for scan in beam.scans]
     windows = _windows_of(block)
-    stations = [aperture.station for beam in block.beams for aperture in beam.apertures]
-    receptors = [f"C{station}" for station in dict.fromkeys(stations)]
+    receptors = [f"C{station}" for station in block.stations]
     sdp_part = sdp.assign(
         block,
         identity,
@@ -81,6 +80,7 @@ def steps(block: Block) -> tuple[Step, ...]:
     if len(numbers) != 1:
         at = "mccs_allocation.subarray_beams..scan_sequence"
         raise Untranslatable(at, sorted(numbers), "as many scans for each beam")
+    (count,) = numbers
     windows = _windows_of(block)
     found = []
     for number, scans in enumerate(zip(*(beam.scans for beam in block.beams), strict=True), 1):
@@ -89,7 +89,7 @@ def steps(block: Block) -> tuple[Step, ...]:
         found.append(
             Step(
                 number,
-                label(number, numbers.copy().pop(), names, 1, 1),
+                label(number, count, names, 1, 1),
                 names,
                 _configure(block, scans, windows),
                 scans[0].duration,
@@ -270,8 +270,7 @@ Windows = dict[str, list[_Window]]
 
 
 def _windows_of(block: Block) -> Windows:
-    used = {scan.config_id: scan.csp for beam in block.beams for scan in beam.scans}
-    return {config_id: _windows(csp) for config_id, csp in used.items()}
+    return {config_id: _windows(csp) for config_id, csp in block.configurations.items()}
 
 
 def _windows(csp: Part) -> list[_Window]:

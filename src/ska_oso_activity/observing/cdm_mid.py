@@ -48,8 +48,7 @@ def assign(block: Block, identity: Identity) -> Json:
         Untranslatable: the block asks for something that is not supported.
     """
     dishes = list(block.dishes)
-    configurations = {scan.config_id: scan.csp for scan in block.scans}
-    bands = {name: _bands(csp) for name, csp in configurations.items()}
+    bands = {name: _bands(csp) for name, csp in block.configurations.items()}
     return {
         "interface": ASSIGN_INTERFACE,
         "subarray_id": 1,  # replaced by the subarray that it is sent for
@@ -70,7 +69,7 @@ def steps(block: Block) -> tuple[Step, ...]:
     if every > MAX_STEPS:
         where = "dish_allocations.scan_sequence"
         raise Untranslatable(where, f"{every} pointings", f"at most {MAX_STEPS} pointings")
-    configured = {scan.config_id: _csp(scan.config_id, scan.csp) for scan in block.scans}
+    configured = {name: _csp(name, csp) for name, csp in block.configurations.items()}
     found = []
     for number, scan in enumerate(block.scans, start=1):
         pointings = scan.target.pointings

@@ -317,15 +317,12 @@ class Course:
         self._take_state(state, now)
         if doubt in (Doubt.NO_RESULT, Doubt.DEADLINE):
             self._looked_for_result = True
-        if last is not None and read_result(last[1]).final:
-            self._read[last[0]] = read_result(last[1])
+        if last is not None and (result := read_result(last[1])).final:
+            self._read[last[0]] = result
             self._note_over(now)
         if self._failure is not None:
             raise self._of(*self._failure)
-        if doubt is Doubt.EVENTS_LOST:
-            if self._astray_since is not None:
-                raise self._of(SubarrayAstray, self._astray_text())
-        elif doubt is Doubt.ASTRAY and self._astray_since is not None:
+        if doubt in (Doubt.EVENTS_LOST, Doubt.ASTRAY) and self._astray_since is not None:
             raise self._of(SubarrayAstray, self._astray_text())
         elif doubt is Doubt.ASTRAY and self._early_since is not None:
             raise self._of(SubarrayAstray, self._early_text(self._early_since))

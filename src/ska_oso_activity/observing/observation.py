@@ -12,6 +12,7 @@ from ska_oso_activity.observing import cdm_low, cdm_mid
 from ska_oso_activity.observing.block import DAY, Block, read_block
 from ska_oso_activity.observing.errors import NotConfigured, WrongState
 from ska_oso_activity.observing.names import Telescope
+from ska_oso_activity.observing.part import is_number
 from ska_oso_activity.observing.sdp import Identity
 from ska_oso_activity.observing.states import ObsState
 from ska_oso_activity.observing.steps import Step
@@ -50,7 +51,7 @@ class Observation:
             ValueError: scans cannot take that long, or have such an id.
         """
         seconds, first = seconds_per_scan, first_scan_id
-        if seconds is not None and not (_is_number(seconds) and 0 <= seconds <= DAY):
+        if seconds is not None and not (is_number(seconds) and 0 <= seconds <= DAY):
             raise ValueError(f"seconds_per_scan is {seconds!r}; supported: a number, 0 to {DAY:g}")
         if type(first) is not int or not 1 <= first <= LAST_SCAN_ID:
             supported = f"a whole number, 1 to {LAST_SCAN_ID}"
@@ -67,12 +68,7 @@ class Observation:
     @property
     def receptors(self) -> list[str]:
         """The dishes, or the stations."""
-        stations = [
-            f"station {aperture.station}"
-            for beam in self.block.beams
-            for aperture in beam.apertures
-        ]
-        return list(self.block.dishes) or list(dict.fromkeys(stations))
+        return list(self.block.dishes) or [f"station {each}" for each in self.block.stations]
 
     def allocate(self, subarray: Subarray) -> Json:
         """Assign to the subarray what the block wants; returns what that is.
@@ -143,7 +139,3 @@ def release(subarray: Subarray) -> None:
     telescope: Telescope = subarray.names.telescope
     subarray.release(_CDM[telescope].release())
     script.announce(f"subarray {subarray.id} is released")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

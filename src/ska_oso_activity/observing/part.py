@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -116,8 +117,7 @@ class Part:
         """
         if self.value is None and default is not None:
             return default
-        # A whole number may be too large for a float, so it is compared before it becomes one.
-        if not _is_number(self.value) or not least <= self.value <= most:
+        if not is_number(self.value) or not least <= self.value <= most:
             raise self.refused(f"a number, {least:g} to {most:g}{unit and f' {unit}'}")
         return float(self.value)
 
@@ -125,7 +125,7 @@ class Part:
         """A whole number, `least` and `most` included; 20000.0 is one too."""
         if self.value is None and default is not None:
             return default
-        if not _is_number(self.value) or not least <= self.value <= most or self.value % 1:
+        if not is_number(self.value) or not least <= self.value <= most or self.value % 1:
             raise self.refused(f"a whole number, {least} to {most}")
         return int(self.value)
 
@@ -151,8 +151,8 @@ class Part:
         raise self.refused("what JSON can hold: texts, finite numbers, lists, objects")
 
 
-def _is_number(value: object) -> bool:
-    """Of which true and false are none, nor what is neither finite nor comparable."""
-    if isinstance(value, bool):
+def is_number(value: object) -> bool:
+    """Whether it is a finite number that a float can hold; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return abs(value) <= sys.float_info.max

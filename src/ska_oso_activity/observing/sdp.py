@@ -122,7 +122,7 @@ def scan_type(block: Block, scan: Scan) -> str:
     """
     if scan.scan_type is not None:
         return scan.scan_type
-    several = len(block.config_ids) > 1
+    several = len(block.configurations) > 1
     return f"{scan.target.id} {scan.config_id}" if several else scan.target.id
 
 

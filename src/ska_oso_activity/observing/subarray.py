@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -18,12 +17,12 @@ from ska_oso_activity.observing.errors import (
     CommandError,
     ConnectionLost,
     NotConfigured,
-    ObservingError,
     SubarrayAstray,
     TimedOut,
     WrongState,
 )
 from ska_oso_activity.observing.names import Names
+from ska_oso_activity.observing.part import is_number
 from ska_oso_activity.observing.states import ABORTABLE, Command, ObsState
 from ska_oso_activity.observing.watch import Watch, patiently
 
@@ -93,7 +92,8 @@ class Subarray:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._watch.__exit__(kind, error, trace)
+        if kind is None or issubclass(kind, Exception):  # after an interrupt nobody waits
+            self._watch.close()
 
     @property
     def name(self) -> str:
@@ -126,7 +126,7 @@ class Subarray:
             SubarrayAstray: also if it was READY again clearly before that.
             ValueError: `duration` is no number of seconds.
         """
-        if not _is_number(duration) or duration < 0:
+        if not is_number(duration) or duration < 0:
             raise ValueError(f"a scan takes seconds, such as 12.5, and not {duration!r}")
         self._run(states.SCAN, request, least=duration)
 
@@ -166,17 +166,18 @@ class Subarray:
             WrongState: it is in FAULT, which has no way to ABORTED.
             CommandError: it did not get there.
         """
+        ends = {ObsState.EMPTY} if restart else {ObsState.EMPTY, ObsState.ABORTED}
         if self._look() is ObsState.EMPTY:
             self._moves(ObsState.EMPTY)
         for _ in range(ROUNDS):
             state = self._look()
-            if state is ObsState.EMPTY or (state is ObsState.ABORTED and not restart):
+            if state in ends:
                 return state
             if state is ObsState.FAULT and not restart:
                 raise WrongState.of("Abort", self.name, state, ABORTABLE)
             self._one_step_out(state)
         state = self._look()
-        if state is ObsState.EMPTY or (state is ObsState.ABORTED and not restart):
+        if state in ends:
             return state
         text = f"{self.name} could not be aborted in {ROUNDS} rounds. It is {state.name}"
         raise SubarrayAstray(text, command="Abort", device=self.name, obs_state=state)
@@ -252,21 +253,13 @@ def _json(command: Command, request: Json) -> str:
         raise ValueError(f"what {command.name} is to be sent is no JSON: {error}") from error
 
 
-def _is_number(value: object) -> bool:
-    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return plain and math.isfinite(value)  # type: ignore[arg-type]
-
-
 def _checked(timeouts: Mapping[str, float]) -> dict[str, float]:
     if not isinstance(timeouts, Mapping):
         raise TypeError(f'time-outs are an object, such as {{"Scan": 90}}, not {timeouts!r}')
     known = [command.name for command in states.COMMANDS]
     if unknown := sorted(set(timeouts) - set(known), key=str):
         raise ValueError(f"time-outs are given for {unknown}; commands are {', '.join(known)}")
-    bad = {name: each for name, each in timeouts.items() if not _is_number(each) or each <= 0}
+    bad = {name: each for name, each in timeouts.items() if not is_number(each) or each <= 0}
     if bad:
         raise ValueError(f"time-outs are seconds above 0, such as 90, not {bad}")
     return dict(timeouts)
-
-
-__all__ = ["ObservingError", "Subarray"]

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from ska_oso_activity.observing.course import Course, Doubt, Errand, Patience
@@ -108,18 +107,6 @@ class Watch:
         self._devices: list[Device] = []
         self._tells_results: dict[str, bool] = {}
         self._listen(subarray)
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None or issubclass(kind, Exception):  # after an interrupt nobody waits
-            self.close()
 
     def close(self) -> None:
         """Hear nothing more."""

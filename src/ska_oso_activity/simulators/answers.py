@@ -31,6 +31,12 @@ class BadArgument(ValueError):
     """An argument that TMC would not take; the message says what was expected."""
 
 
+def exception(device: str, code: int, text: str) -> Answer:
+    """How a command ends that went wrong in a device, in TMC's words."""
+    return Answer(code, f"{EXCEPTION}: {device}: {text}")
+
+
 COMPLETED = Answer(ResultCode.OK, "Command Completed")
+EXCEPTION = "Exception occurred on the following devices"
 TIMED_OUT = "Timeout has occurred, command failed"
 ABORTED = "Command has been aborted"

@@ -33,11 +33,7 @@ class CentralNode(Simulation):
         self.command_time_out = COMMAND_TIME_OUT
 
     def perform(self, command: str, argument: str = "") -> Answer:
-        """Take a command, and bring it to its end in the time that it takes.
-
-        Raises:
-            NotAllowed: it is refused by an exception, ours or the subarray's.
-        """
+        """See `Simulation.perform`; an exception may also be the subarray's."""
         defect = self._defect_of(command)
         with self._lock:
             try:
@@ -51,11 +47,7 @@ class CentralNode(Simulation):
             return self._perform_with(subarray, command, argument, defect)
 
     def perform_at_once(self, command: str, argument: str = "") -> None:
-        """Take a command and end it before returning, with no result at all.
-
-        Raises:
-            NotAllowed: whatever the reason is.
-        """
+        """See `Simulation.perform_at_once`."""
         defect = self._defect_of(command)
         with self._lock:
             try:
@@ -102,7 +94,7 @@ class CentralNode(Simulation):
         if defect.fault is not FaultType.STUCK_IN_INTERMEDIATE_STATE:
             answer = COMPLETED
             if defect.fault is not FaultType.NONE:
-                answer = self._exception(self.name, defect.result, defect.message)
+                answer = answers.exception(self.name, defect.result, defect.message)
             self._out.timers.after(
                 self.delays.of(command), partial(self._end, command, uid, answer)
             )
@@ -138,13 +130,9 @@ class CentralNode(Simulation):
     def _as_ours(self, subarray: Subarray, answer: Answer) -> Answer:
         if answer.code == ResultCode.OK:
             return COMPLETED
-        if answer.text.startswith("Exception occurred on"):
+        if answer.text.startswith(answers.EXCEPTION):
             return answer
-        return self._exception(subarray.name, ResultCode.FAILED, answer.text)
-
-    @staticmethod
-    def _exception(device: str, code: int, text: str) -> Answer:
-        return Answer(code, f"Exception occurred on the following devices: {device}: {text}")
+        return answers.exception(subarray.name, ResultCode.FAILED, answer.text)
 
     def _end(self, command: str, uid: str, answer: Answer) -> None:
         with self._lock:

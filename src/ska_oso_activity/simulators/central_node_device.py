@@ -10,7 +10,6 @@ from tango.server import attribute
 
 from ska_oso_activity.application.ports import Publisher
 from ska_oso_activity.devices.base import HealthState, published
-from ska_oso_activity.simulators.answers import Answer
 from ska_oso_activity.simulators.arguments import Telescope
 from ska_oso_activity.simulators.central_node import CentralNode
 from ska_oso_activity.simulators.simulation import Outlets, Tmc
@@ -110,12 +109,6 @@ class _CentralNode(TmcDevice):
     def on_direct_health(self, health: HealthState) -> None:
         super().on_direct_health(health)
         self.publisher.publish([("telescopeHealthState", health)])
-
-    def perform(self, name: str, argument: str) -> Answer:
-        return self.simulation.perform(name, argument)
-
-    def perform_at_once(self, name: str, argument: str) -> None:
-        self.simulation.perform_at_once(name, argument)
 
     # --- Commands --------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What state a subarray is in for observing, and which command leads where (simulators; no Tango).
 
-The states are those of the SKA's ADR-8, the table is TMC's as scripts meet it.
+The states are those of the SKA's ADR-8, the table is TMC's as scripts meet it. The observing
+library has its own of both, and is tested against these, so that a slip in either shows.
 """
 
 from __future__ import annotations

@@ -95,6 +95,22 @@ class Simulation:
         self._out = outlets
         self._live: dict[str, str] = {}
 
+    def perform(self, command: str, argument: str = "") -> Answer:
+        """Take a command, and bring it to its end in the time that it takes.
+
+        Raises:
+            NotAllowed: it is refused by an exception.
+        """
+        raise NotImplementedError
+
+    def perform_at_once(self, command: str, argument: str = "") -> None:
+        """Take a command and end it before returning, with no result at all.
+
+        Raises:
+            NotAllowed: whatever the reason is.
+        """
+        raise NotImplementedError
+
     def leave(self) -> None:
         """Be there no longer."""
         self.abort_commands()

@@ -106,7 +106,7 @@ class Subarray(Simulation):
         defect: Defect | None = None,
         on_end: OnEnd = nothing,
     ) -> Answer:
-        """Take a command, and bring it to its end in the time that it takes.
+        """See `Simulation.perform`.
 
         Args:
             defect: of the caller, which goes before our own.
@@ -138,11 +138,7 @@ class Subarray(Simulation):
             return Answer(ResultCode.STARTED if started else ResultCode.QUEUED, uid)
 
     def perform_at_once(self, command: str, argument: str = "") -> None:
-        """Take a command and move to its last state before returning, with no result at all.
-
-        Raises:
-            NotAllowed: whatever the reason is.
-        """
+        """See `Simulation.perform_at_once`; obsState passes on to the last."""
         defect = self._defect_of(command)
         with self._lock:
             self._check_state(command)
@@ -289,8 +285,7 @@ class Subarray(Simulation):
         with self._lock:
             if self._under_way is not call:
                 return
-            text = f"Exception occurred on the following devices: {self.name}: {defect.message}"
-            self._end(call, Answer(defect.result, text), back_to)
+            self._end(call, answers.exception(self.name, defect.result, defect.message), back_to)
             self._pass_through(defect)
 
     def _abort_too_long(self, call: _UnderWay) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from tango.server import command, device_property
 
 from ska_oso_activity.devices.base import published
-from ska_oso_activity.simulators.answers import Answer
 from ska_oso_activity.simulators.arguments import Telescope
 from ska_oso_activity.simulators.obs_state import ObsState
 from ska_oso_activity.simulators.simulation import Outlets, Tmc
@@ -75,12 +74,6 @@ class _SubarrayNode(TmcDevice):
             "scanId": 0,
             "isSubarrayAvailable": True,
         }
-
-    def perform(self, name: str, argument: str) -> Answer:
-        return self.simulation.perform(name, argument)
-
-    def perform_at_once(self, name: str, argument: str) -> None:
-        self.simulation.perform_at_once(name, argument)
 
     # --- Commands --------------------------------------------------------------------------------
 

@@ -165,19 +165,11 @@ class TmcDevice(OsoDevice):
 
     # --- How commands are answered ---------------------------------------------------------------
 
-    def perform(self, name: str, argument: str) -> Answer:
-        """Have the simulation take a command."""
-        raise NotImplementedError
-
-    def perform_at_once(self, name: str, argument: str) -> None:
-        """Have the simulation take a command and end it."""
-        raise NotImplementedError
-
     def answer(self, name: str, argument: str) -> LongRunning:
         """Answer a long-running command."""
         self._note(name, argument)
         try:
-            answer = self.perform(name, argument)
+            answer = self.simulation.perform(name, argument)
         except WrongState as error:
             if self.WrongStateRaises:
                 refuse(NOT_ALLOWED, error, name)
@@ -194,7 +186,7 @@ class TmcDevice(OsoDevice):
         """Do what a command asks for before it returns, as simulators without LRCs do."""
         self._note(name, argument)
         try:
-            self.perform_at_once(name, argument)
+            self.simulation.perform_at_once(name, argument)
         except NotAllowed as error:
             refuse(NOT_ALLOWED, error, name)
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ska_oso_activity.observing import Subarray
 from ska_oso_activity.observing.course import Patience
 from ska_oso_activity.observing.device import (
     DeviceError,
@@ -117,6 +118,16 @@ class FakeTelescope:
     def lose_events(self) -> None:
         """Let the subarray's events fail."""
         self.tell(EventsLost(SUBARRAY, "events do not come any more"))
+
+
+def subarray_of(telescope: FakeTelescope, patience: Patience = SOON, **timeouts: float) -> Subarray:
+    """What a script would command it with."""
+    return Subarray(1, names=NAMES, connect=telescope.connect, patience=patience, timeouts=timeouts)
+
+
+def later(seconds: float, call: Callable[..., object], *arguments: object) -> None:
+    """Call from another thread, as events come."""
+    threading.Timer(seconds, call, arguments).start()
 
 
 def id_of(name: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -17,7 +15,6 @@ from ska_oso_activity.observing import (
     TimedOut,
     WrongState,
 )
-from ska_oso_activity.observing.course import Patience
 from ska_oso_activity.observing.device import DeviceError
 from tests.unit.observing.telescope import (
     CENTRAL_NODE,
@@ -28,6 +25,8 @@ from tests.unit.observing.telescope import (
     FakeTelescope,
     accepted,
     id_of,
+    later,
+    subarray_of,
     well,
 )
 
@@ -35,14 +34,6 @@ S = ObsState
 MOVES_SOME_TIME = replace(SOON, moves_within=30.0)
 TIMED_OUT = '[3, "Timeout has occurred, command failed"]'
 BUSY = [S.RESOURCING, S.IDLE, S.CONFIGURING, S.READY, S.SCANNING]
-
-
-def subarray_of(telescope: FakeTelescope, patience: Patience = SOON, **timeouts: float) -> Subarray:
-    return Subarray(1, names=NAMES, connect=telescope.connect, patience=patience, timeouts=timeouts)
-
-
-def later(seconds: float, call: Callable[..., object], *arguments: object) -> None:
-    threading.Timer(seconds, call, arguments).start()
 
 
 def commands(telescope: FakeTelescope) -> list[str]:
@@ -104,7 +95,7 @@ def test_what_is_under_way_is_waited_for(under_way: ObsState, then: ObsState) ->
     telescope = FakeTelescope(under_way)
 
     with subarray_of(telescope) as subarray:
-        threading.Timer(0.05, telescope.to, [then]).start()
+        later(0.05, telescope.to, then)
         assert subarray.abort() is then
 
     assert telescope.sent == []

@@ -5,33 +5,20 @@ from __future__ import annotations
 import copy
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ska_oso_activity import samples
 from ska_oso_activity.observing import Names, Observation, Untranslatable, sky
 from ska_oso_activity.observing.part import Part
 from ska_oso_activity.observing.targets import read_target
+from tests.unit.adapters.shared_data import SHARED, needs_shared_data
+from tests.unit.observing.blocks import NEWEST, OURS
 
-SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 CDM = SHARED / "cdm"
-NO_DATA = "the shared data is not kept beside this checkout (../shared/data)"
-needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason=NO_DATA)
 
 SBI = "sbi-t0001-20261125-00003"
-MID, LOW = (
-    json.loads(next((Path(samples.__file__).parent / "oda").rglob(f"sbd-{t}-*/1.json")).read_text())
-    for t in ("mid", "low")
-)
-NEWEST = [
-    "services-16.3.1_expected_mid_sbd.json",
-    "services-16.3.1_mid_single_scan_with_constraints.json",
-    "services-16.3.1_expected_low_sbd.json",
-    "oet-8.0.0-rc.1_mid_sb_example.json",
-    "oet-8.0.0-rc.1_low_sb_example.json",
-]
+MID, LOW = (json.loads(OURS[telescope].read_text()) for telescope in ("mid", "low"))
 
 OURS_TO_LEAVE_OUT = {
     # What no block holds; see how-to/write-an-observing-script.
@@ -81,7 +68,7 @@ def keys_of_parameters(paths: set[str]) -> set[str]:
 # --- Beside the samples
 
 
-@needs_data
+@needs_shared_data
 @pytest.mark.parametrize(
     ("block", "sample", "request_of"),
     [
@@ -103,7 +90,7 @@ def test_a_request_has_the_keys_of_the_sample(block: dict, sample: str, request_
     assert ours - keys_of_parameters(ours) - theirs - MORE_THAN_THE_SAMPLES == set()
 
 
-@needs_data
+@needs_shared_data
 @pytest.mark.parametrize(("block", "telescope"), [(MID, "MID"), (LOW, "LOW")])
 def test_a_release_is_the_sample(block: dict, telescope: str) -> None:
     file = CDM / f"cdm-lib_release_VALID_{telescope}_FULL_RELEASE_JSON.json"
@@ -113,7 +100,7 @@ def test_a_release_is_the_sample(block: dict, telescope: str) -> None:
     assert observation(block).cdm.release() == sample
 
 
-@needs_data
+@needs_shared_data
 @pytest.mark.parametrize("name", NEWEST)
 def test_the_newest_real_blocks_can_be_observed(name: str) -> None:
     translated = observation(real(name))
@@ -127,7 +114,7 @@ def test_the_newest_real_blocks_can_be_observed(name: str) -> None:
     assert {step.configure["sdp"]["scan_type"] for step in translated.steps} <= types
 
 
-@needs_data
+@needs_shared_data
 def test_of_older_blocks_is_said_what_cannot_be_translated() -> None:
     refusals = {}
     for path in sorted((SHARED / "sbd").glob("*.json")):
@@ -144,7 +131,7 @@ def test_of_older_blocks_is_said_what_cannot_be_translated() -> None:
     }
 
 
-@needs_data
+@needs_shared_data
 def test_a_real_low_band_is_the_band_of_the_real_requests() -> None:
     """The block and the requests are of the same observation, found in two repositories."""
     request = json.loads((CDM / "cdm-swit_low_subarray_configure_low_real.json").read_text())
@@ -167,7 +154,7 @@ def test_a_real_low_band_is_the_band_of_the_real_requests() -> None:
     assert field["phase_dir"]["dec"] == pytest.approx(tuc["dec"])
 
 
-@needs_data
+@needs_shared_data
 def test_what_a_real_block_leaves_open_is_noted() -> None:
     low = observation(real("oet-8.0.0-rc.1_low_sb_example.json"))
     mid = observation(real("oet-8.0.0-rc.1_mid_sb_example.json"))

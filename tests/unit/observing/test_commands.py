@@ -7,7 +7,6 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -27,22 +26,19 @@ from tests.unit.observing.telescope import (
     CENTRAL_NODE,
     COMPLETED,
     NAMES,
-    SOON,
     SUBARRAY,
     Act,
     FakeDevice,
     FakeTelescope,
     accepted,
     id_of,
+    later,
+    subarray_of,
     well,
 )
 
 S = ObsState
 SHORT = 0.3
-
-
-def subarray_of(telescope: FakeTelescope, **timeouts: float) -> Subarray:
-    return Subarray(1, names=NAMES, connect=telescope.connect, patience=SOON, timeouts=timeouts)
 
 
 # --- Ends well
@@ -182,12 +178,6 @@ def test_a_device_that_tells_no_results_is_believed_by_its_obs_state() -> None:
     assert telescope.state is S.READY
 
 
-def later(telescope: FakeTelescope, *steps: Callable[[], None]) -> None:
-    """Do things one after the other in another thread, as events come."""
-    thread = threading.Thread(target=lambda: [step() for step in steps], daemon=True)
-    thread.start()
-
-
 @pytest.mark.parametrize("result", ["while it scans", "at its end", "never"])
 def test_a_scan_is_over_when_the_subarray_is_ready_again(result: str) -> None:
     ended = threading.Event()
@@ -203,7 +193,7 @@ def test_a_scan_is_over_when_the_subarray_is_ready_again(result: str) -> None:
             if result == "at its end":
                 telescope.finish(device, id_of(name))
 
-        later(telescope, end)
+        later(0.0, end)
         return accepted(name)
 
     telescope = FakeTelescope(S.READY, Scan=scan)
@@ -377,7 +367,7 @@ def test_a_result_of_yesterday_is_not_that_of_a_command_without_an_answer() -> N
         device.result = ("1700000000.1_1_Configure", '[3, "of yesterday"]')
         telescope.to(S.CONFIGURING)
         telescope.lose_events()
-        later(telescope, lambda: telescope.to(S.READY))
+        later(0.0, telescope.to, S.READY)
         raise DeviceError("no answer within 3 s", no_reply=True)
 
     telescope = FakeTelescope(S.IDLE, Configure=hangs)
@@ -474,7 +464,7 @@ def test_an_interrupt_ends_a_wait_at_once_even_of_a_command_that_hangs() -> None
         hanging.wait(60)
         signal.pthread_kill(main, signal.SIGINT)
 
-    later(telescope, interrupt)
+    later(0.0, interrupt)
     try:
         with pytest.raises(KeyboardInterrupt), subarray:
             subarray.configure({})

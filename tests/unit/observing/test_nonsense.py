@@ -7,29 +7,16 @@ import json
 import math
 import resource
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ska_oso_activity import samples
 from ska_oso_activity.observing import Names, Observation, ObsState, Subarray, Untranslatable
 from ska_oso_activity.observing.part import MAX_DEPTH, Part
+from tests.unit.adapters.shared_data import NO_DATA, SHARED
+from tests.unit.observing.blocks import NEWEST, OURS
 from tests.unit.observing.telescope import CENTRAL_NODE, NAMES, SOON, FakeTelescope
 
-SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "sbd"
-NO_DATA = "the shared data is not kept beside this checkout (../shared/data)"
-OURS = {
-    path.parent.name.split("-")[1]: path
-    for path in (Path(samples.__file__).parent / "oda").rglob("*.json")
-}
-NEWEST = [
-    "services-16.3.1_expected_mid_sbd.json",
-    "services-16.3.1_mid_single_scan_with_constraints.json",
-    "services-16.3.1_expected_low_sbd.json",
-    "oet-8.0.0-rc.1_mid_sb_example.json",
-    "oet-8.0.0-rc.1_low_sb_example.json",
-]
 LOW_NAMES = Names("low", CENTRAL_NODE, NAMES.subarray_prefix)
 REMOVED = object()
 NONSENSE = [REMOVED, None, [], {}, "x", -1, 1e308, math.nan, True, 10**18]
@@ -84,7 +71,7 @@ def grown() -> int:
 
 @pytest.mark.parametrize("name", [*OURS, *NEWEST])
 def test_any_value_anywhere_is_translated_or_refused_by_its_key(name: str) -> None:
-    path = OURS.get(name) or SHARED / name
+    path = OURS.get(name) or SHARED / "sbd" / name
     if not path.is_file():
         pytest.skip(NO_DATA)
     document = json.loads(path.read_text(encoding="utf-8"))

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +22,10 @@ from ska_oso_activity.simulators.arguments import (
 from ska_oso_activity.simulators.faults import HEALTHY, FaultType, read_defect
 from ska_oso_activity.simulators.obs_state import ObsState
 from ska_oso_activity.simulators.timing import Delays, ThreadTimers
+from tests.unit.adapters.shared_data import SHARED
 from tests.unit.simulators.bench import ARGUMENTS, CONFIGURE, RELEASE, SCAN
 
-SAMPLES = Path(__file__).parents[3].parent / "shared" / "data" / "cdm"
+SAMPLES = SHARED / "cdm"
 SCHEMA = "https://schema.skao.int"
 KINDS = {
     "assign": "AssignResources",

@@ -18,6 +18,7 @@ def main(
     sbi_id: str | None = None,
     seconds_per_scan: float | None = None,
     timeouts: dict[str, float] | None = None,
+    first_scan_id: int = 1,
 ) -> dict[str, Any]:
     """Configure and make all scans, from IDLE; return how many, and of which targets.
 
@@ -26,9 +27,14 @@ def main(
         sbi_id: of the Scheduling Block Instance.
         seconds_per_scan: what each scan takes instead of what the block says.
         timeouts: seconds by command, such as `{"Configure": 400}`.
+        first_scan_id: scan ids count from here; another than 1 keeps them apart from those of scans
+            that were made with the same resources before.
     """
     observation = Observation(
-        script.load_scheduling_block(sb_json), sbi_id=sbi_id, seconds_per_scan=seconds_per_scan
+        script.load_scheduling_block(sb_json),
+        sbi_id=sbi_id,
+        seconds_per_scan=seconds_per_scan,
+        first_scan_id=first_scan_id,
     )
     with Subarray(given.get("subarray_id"), timeouts=timeouts) as subarray:
         observed = observation.observe(subarray)
