@@ -1,17 +1,19 @@
 """Trouble with what scripts need shows in healthState and Status within 5 s, and clears (P9)."""
 
+import contextlib
 import json
 import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 import tango
 
 from tests.device.client import Client, until
 from tests.device.stack import SCRIPT_EXECUTION, Stack
 
-OK, FAILED = 0, 2
+OK, DEGRADED, FAILED = 0, 1, 2
 SOON = 5.0
 
 
@@ -41,6 +43,26 @@ def test_a_script_host_that_hangs_shows_in_the_health(fragile_stack: Stack):
     # Which of the two depends on whether it had been attached to when it froze.
     assert "script host: it has not answered" in status or "it was not attached to yet" in status
     assert after == "The device is in ON state."
+
+
+def test_scripts_that_cannot_start_at_full_speed_show_in_the_health(fragile_stack: Stack):
+    client = Client()
+    until(lambda: client.executor.healthState == OK, "a good beginning", 20)
+
+    def kill_fork_server() -> bool:
+        for process in fragile_stack.family():
+            with contextlib.suppress(psutil.Error):
+                if process.name() == "fork server":
+                    process.kill()
+        return client.executor.healthState == DEGRADED
+
+    until(kill_fork_server, "DEGRADED", 60)  # each time the next one waits longer
+    status = str(client.executor.status())
+    ran = client.run(fragile_stack.block_of("echo.py"))
+
+    assert "start of scripts: scripts start as fresh interpreters, which takes longer" in status
+    assert ran.status == "COMPLETED"
+    until(lambda: client.executor.healthState == OK, "the end of the trouble", 30)
 
 
 def test_a_block_directory_that_others_may_use_shows_in_the_health(fragile_stack: Stack):

@@ -75,6 +75,7 @@ class HostClient:
         warm: int = WARM,
         last_host: str | None = None,
         on_host: Callable[[str], None] = lambda _: None,
+        on_slow: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         """Nothing happens before `open`.
 
@@ -87,6 +88,8 @@ class HostClient:
                 is a fresh interpreter.
             last_host: the name of the host that the last life of ours was attached to.
             on_host: told the name of a host before anything is launched there.
+            on_slow: told with each `check` why scripts start more slowly than they are meant to;
+                None: they do not.
         """
         self._directory = HostDirectory(directory)
         self._listener = listener
@@ -101,6 +104,7 @@ class HostClient:
         self._away_since = time.monotonic()
         self._last_host = last_host
         self._on_host = on_host
+        self._on_slow = on_slow
         self._pings = itertools.count(1)
         self._ponged = 0
         self._closing = False
@@ -410,6 +414,8 @@ class HostClient:
         with self._changed:
             self._ponged = max(self._ponged, int(message.get("ping") or 0))
             self._changed.notify_all()
+        trouble = message.get("trouble")  # a host of an earlier release does not say
+        self._on_slow(None if trouble is None else str(trouble))
 
     def _on_state(self, procedure_id: int, message: Message) -> None:
         self._listener.on_process_state(procedure_id, message["state"], message.get("pid"))

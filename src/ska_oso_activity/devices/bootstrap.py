@@ -228,6 +228,7 @@ def build_script_execution_service(  # noqa: PLR0913
             warm=warm,
             last_host=register.note("host"),
             on_host=partial(register.set_note, "host"),
+            on_slow=partial(health, "start of scripts"),
         )
         notes = CommandNotes(register.note, register.set_note)
         notes.attach(tracker)

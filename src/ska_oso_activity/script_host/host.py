@@ -332,7 +332,8 @@ class Host:
 
     def _answer(self, message: Message) -> None:
         if self._door.current:
-            self._door.current.send(encode({"kind": "pong", "ping": message.get("ping")}))
+            pong = {"kind": "pong", "ping": message.get("ping"), "trouble": self._pool.trouble}
+            self._door.current.send(encode(pong))
 
     def _resize_pool(self, message: Message) -> None:
         self._pool.resize(max(NO_FORK_SERVER, int(message["warm"])))

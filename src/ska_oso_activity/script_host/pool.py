@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ ANSWER_SECONDS = 3.0
 
 READY_SECONDS = 30.0
 """How long it may take to start."""
+
+SLOW_SECONDS = 3.0
+"""How long there may be no fork server before that counts as trouble: the next one is coming."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between the end of a fork server, or of a process that died waiting, and the next."""
@@ -90,7 +94,8 @@ class Pool:
         self._refill_is_lazy = False
         self._answer_timer: Timer | None = None
         self._told: set[str] = set()
-        self._unusable = False
+        self._unusable: str | None = None
+        self._without_since: float | None = time.monotonic()
         family.hear_of_births = self._hear
         family.newborn_mark = spare_mark(name)
         self._start_server()
@@ -100,11 +105,26 @@ class Pool:
         """How many processes wait."""
         return len(self._waiting)
 
+    @property
+    def trouble(self) -> str | None:
+        """Why scripts start more slowly than they are meant to; None: they do not."""
+        if self._size == NO_FORK_SERVER:
+            return None
+        slowly = "scripts start as fresh interpreters, which takes longer"
+        if self._unusable is not None:
+            return f"{slowly}: the fork server is of no use: {self._unusable}"
+        since = self._without_since
+        if since is None or time.monotonic() - since < SLOW_SECONDS:
+            return None
+        return f"{slowly}: there has been no fork server for more than {SLOW_SECONDS:g} s"
+
     def resize(self, size: int) -> None:
         """Have another number of processes wait from now on."""
         if size == self._size:
             return
         LOG.info("%d processes are to wait for scripts, in place of %d", size, self._size)
+        if self._size == NO_FORK_SERVER:
+            self._without_since = time.monotonic()
         self._size = size
         while len(self._waiting) > max(0, size):
             self._let_go(self._waiting.pop())
@@ -168,6 +188,7 @@ class Pool:
         LOG.info("the fork server is ready")
         if self._server:
             self._preloaded = self._server.preloaded
+        self._without_since = None
         self._note_answer()
         self._family.collect_strangers()  # of the last one
         self._refill_soon()
@@ -200,10 +221,10 @@ class Pool:
 
     def on_refused(self, text: str) -> None:
         """It cannot be forked, and the next one could not either."""
-        if self._unusable:
+        if self._unusable is not None:
             return
         LOG.error("the fork server is of no use, so scripts start as fresh interpreters: %s", text)
-        self._unusable = True
+        self._unusable = text
         if self._server:
             self._server.close()
         self._on_no_server()
@@ -217,7 +238,7 @@ class Pool:
         self._loop.call_later(pause, self._start_server)
 
     def _start_server(self) -> None:
-        if self._server or self._unusable or self._size == NO_FORK_SERVER:
+        if self._server or self._unusable is not None or self._size == NO_FORK_SERVER:
             return
         try:
             self._server = ForkServer(
@@ -232,6 +253,8 @@ class Pool:
 
     def _on_no_server(self) -> None:
         self._server = None
+        if self._without_since is None:
+            self._without_since = time.monotonic()
         self._note_answer()
         wishes, self._wishes = self._wishes, deque()
         for wish in wishes:
